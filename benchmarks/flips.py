@@ -10,19 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from app.guardian.thresholds import threshold_of
-from bandits.learner.state import MOST_ROWS
-from bandits.model import describe, learn_from_nothing
 from bandits.policy import BanditPolicy, parse_policy
 from benchmarks.play import ROUND, Call, Platform
-from experiments.monitoring import falls
-from experiments.monitoring.falls import Watch
 
 WORDS, ACTIONS = ("free", "plus", "pro"), ["a", "b", "c"]
 PAYS, ELSE = 0.7, 0.04
 BEFORE, AFTER = 3_000, 2_000
-MARGIN = 0.1
-THRESHOLD = threshold_of(1)
 
 
 class Run(NamedTuple):
@@ -39,7 +32,7 @@ def run(seed: int) -> Run:
     rng = np.random.default_rng([17, seed])
     policy = parse_policy({"type": "bandit"})
     assert isinstance(policy, BanditPolicy)
-    platform, watch, noticed, early, earned = Platform(policy), Watch(), np.inf, False, list[float]()
+    platform, earned = Platform(policy, guarded=True), list[float]()
     for first in range(0, BEFORE + AFTER, ROUND):
         examples = []
         for number in range(first, first + ROUND):
@@ -49,23 +42,9 @@ def run(seed: int) -> Run:
             earned.append(float(rng.random() < (PAYS if chosen == best else ELSE)))
             examples.append(example._replace(cost=1.0 - earned[-1]))
         platform.learn(examples)
-        times = np.arange(first, first + ROUND, dtype=np.float64)
-        seen = falls.observe(watch, np.array(earned[-ROUND:]), times, margin=MARGIN, most=1.0)
-        watch, sure = seen.watch, np.flatnonzero(seen.strength >= THRESHOLD)
-        if len(sure):
-            at = first + int(sure[0]) + 1 - BEFORE
-            early = early or at <= 0
-            noticed = min(noticed, at) if at > 0 else noticed
-            watch = falls.restarted(watch)
-            _fit(platform)
-    return _measured(np.array(earned), noticed, early=early)
-
-
-def _fit(platform: Platform) -> None:
-    newest = platform.log[-MOST_ROWS:]
-    served = str(describe(platform.model, platform.policy)["served"])
-    platform.model = learn_from_nothing(platform.policy, newest, served, len(platform.log) - len(newest))
-    platform.serve()
+    noticed = [at - BEFORE for at in platform.noticed]
+    after = min((at for at in noticed if at > 0), default=np.inf)
+    return _measured(np.array(earned), after, early=any(at <= 0 for at in noticed))
 
 
 def _measured(earned: "np.ndarray[tuple[int], np.dtype[np.float64]]", noticed: float, *, early: bool) -> Run:

@@ -158,7 +158,8 @@ def shares(name: str, made: World, used: BanditPolicy, seed: int) -> list[float]
         got[row] = eligible[chosen]
         return float(drawn[row] < eligible[chosen])
 
-    play(used, made.calls, reward, seed=seed, delay=10 if name.startswith("delayed") else 0)
+    delay = 10 if name.startswith("delayed") else 0
+    play(used, made.calls, reward, seed=seed, delay=delay, guarded=used.algorithm == "auto")
     even, best = np.nanmean(made.chances, axis=1), np.nanmax(made.chances, axis=1)
     return [float((got[a:b] - even[a:b]).sum() / (best[a:b] - even[a:b]).sum()) for a, b in made.parts]
 

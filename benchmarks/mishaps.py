@@ -23,8 +23,6 @@ from app.guardian.thresholds import threshold_of
 from app.guardian.watching import Look
 from bandits.distribution import sample
 from bandits.examples import Example
-from bandits.learner.state import MOST_ROWS
-from bandits.model import describe, learn_from_nothing
 from bandits.policy import BanditPolicy, parse_policy
 from benchmarks.play import ROUND, Call, Platform
 
@@ -183,11 +181,7 @@ class Shop:
 
     def _act(self, kind: str, arm: str) -> None:
         if arm == "learned" and kind == "value_fell":
-            newest = self.platform.log[-MOST_ROWS:]
-            served = str(describe(self.platform.model, self.platform.policy)["served"])
-            skipped = len(self.platform.log) - len(newest)
-            self.platform.model = learn_from_nothing(self.platform.policy, newest, served, skipped)
-            self.platform.serve()
+            self.platform.fit()
         if kind in ("behind_fallback", "restored"):
             self.arm.fallen_back = kind == "behind_fallback"
 

@@ -1,7 +1,8 @@
 """Plays a bandit world with the platform's own code: encoded raw features, logged propensities, rounds, refits.
 
 What the service does with a log is done here without a database: a decision draws from `bandits.model.distribution`, a round
-learns with `learn`, and a model that wants a refit is fitted from nothing over the log.
+learns with `learn`, and a model that wants a refit is fitted from nothing over the log. The guardian's watch of the value sees
+each round, if asked for: when it notices a fall, the model is fitted from nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,13 +10,19 @@ from typing import NamedTuple
 
 import numpy as np
 
+from app.guardian.thresholds import threshold_of
 from bandits.distribution import sample
 from bandits.encoding import encode_action, encode_context
 from bandits.examples import Example
-from bandits.model import Predictor, distribution, initial_model, learn_onwards
+from bandits.learner.state import MOST_ROWS
+from bandits.model import Predictor, describe, distribution, initial_model, learn_from_nothing, learn_onwards
 from bandits.policy import BanditPolicy
+from experiments.monitoring import falls
+from experiments.monitoring.falls import Watch
 
 ROUND = 100  # decisions that are learned at once
+MARGIN = 0.1  # of a fall
+THRESHOLD = threshold_of(1)
 
 
 class Call(NamedTuple):
@@ -27,11 +34,16 @@ class Call(NamedTuple):
 
 
 class Platform:
-    """An arm that learns as the service does."""
+    """An arm that learns as the service does.
 
-    def __init__(self, policy: BanditPolicy) -> None:
+    :param guarded: falls of the value are noticed, and answered.
+    """
+
+    def __init__(self, policy: BanditPolicy, *, guarded: bool = False) -> None:
         self.policy, self.model = policy, initial_model(policy)
         self.log: list[Example] = []
+        self.noticed: list[int] = []  # falls, as numbers of decisions
+        self._watch = Watch() if guarded else None
         self._predictor: Predictor | None = None
 
     def probabilities(self, call: Call) -> tuple[str, list[str], list[float]]:
@@ -48,10 +60,29 @@ class Platform:
         return chosen, Example(shared, lines, chosen, chances[chosen], 0.0)
 
     def learn(self, examples: Sequence[Example]) -> None:
-        """One round, and a refit if the model wants one."""
+        """One round, a refit if the model wants one, and a look at what was earned."""
         self.log += examples
         self.model = learn_onwards(self.model, self.policy, self.log, len(examples))
         self.serve()
+        if self._watch is not None and examples:
+            self._look(self._watch, 1.0 - np.array([example.cost for example in examples]))
+
+    def fit(self) -> None:
+        """Learn the log again from nothing, as after a fall."""
+        newest = self.log[-MOST_ROWS:]
+        served = str(describe(self.model, self.policy)["served"])
+        self.model = learn_from_nothing(self.policy, newest, served, len(self.log) - len(newest))
+        self.serve()
+
+    def _look(self, watch: Watch, rewards: np.ndarray[tuple[int], np.dtype[np.float64]]) -> None:
+        first = len(self.log) - len(rewards)
+        times = np.arange(first, len(self.log), dtype=np.float64)
+        seen = falls.observe(watch, rewards, times, margin=MARGIN, most=1.0)
+        sure = np.flatnonzero(seen.strength >= THRESHOLD)
+        self._watch = falls.restarted(seen.watch) if len(sure) else seen.watch
+        if len(sure):
+            self.noticed.append(first + int(sure[0]) + 1)
+            self.fit()
 
     def serve(self) -> None:
         """Let the newest model decide from now on."""
@@ -68,13 +99,14 @@ def play(
     seed: int = 0,
     delay: int = 0,
     round_size: int = ROUND,
+    guarded: bool = False,
 ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Rewards of the calls, shape (n,), in [0, 1].
 
     :param reward: from a call's number and the chosen action's index.
     :param delay: rounds between a decision's round and that in which its reward is learned.
     """
-    platform, random = Platform(policy), np.random.default_rng(seed)
+    platform, random = Platform(policy, guarded=guarded), np.random.default_rng(seed)
     earned, waiting = np.zeros(len(calls)), list[list[Example]]()
     for first in range(0, len(calls), round_size):
         examples = []

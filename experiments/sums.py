@@ -103,9 +103,16 @@ def merge_moments(a: Moments, b: Moments) -> Moments:
 
 
 def row_columns(
-    w: FloatArray, r: FloatArray, model: tuple[FloatArray | None, FloatArray | None], thresholds: Thresholds
+    w: FloatArray,
+    r: FloatArray,
+    model: tuple[FloatArray | None, FloatArray | None],
+    thresholds: Thresholds,
+    count: FloatArray | None = None,
 ) -> FloatArray:
-    """The columns of `COLUMNS` for rows, shape (9, n); `model` is (q, v) or (None, None)."""
+    """The columns of `COLUMNS` for rows, shape (9, n); `model` is (q, v) or (None, None).
+
+    A row that stands for `count` decisions has `count` times its columns, that of the rows included.
+    """
     q, v = model
     out = np.zeros((len(COLUMNS), len(w)))
     out[ROWS], out[W], out[R] = 1.0, w, r
@@ -117,7 +124,7 @@ def row_columns(
         np.multiply(w, residual, out=out[WD])
         np.multiply(out[WD], w <= thresholds.switch_tau, out=out[SWITCHED])
         np.multiply(shrunk_weights(w, thresholds.shrinkage_lambda), residual, out=out[SHRUNK])
-    return out
+    return out if count is None else out * count
 
 
 def shrunk_weights(w: FloatArray, shrinkage_lambda: float) -> FloatArray:
@@ -128,14 +135,22 @@ def shrunk_weights(w: FloatArray, shrinkage_lambda: float) -> FloatArray:
 
 
 def policy_sums(
-    w: FloatArray, r: FloatArray, q: FloatArray | None, v: FloatArray | None, thresholds: Thresholds
+    w: FloatArray,
+    r: FloatArray,
+    q: FloatArray | None,
+    v: FloatArray | None,
+    thresholds: Thresholds,
+    count: FloatArray | None = None,
 ) -> PolicySums:
-    """Sums of a chunk of rows (checked arrays of equal length), in slices that stay in cache."""
+    """Sums of a chunk of rows (checked arrays of equal length), in slices that stay in cache.
+
+    :param count: how many decisions each row stands for; None: one.
+    """
     total: Moments | None = None
     for start in range(0, len(w), CHUNK_ROWS):
         cut = slice(start, start + CHUNK_ROWS)
         model = _slice(q, v, cut)
-        part = moments(row_columns(w[cut], r[cut], model, thresholds))
+        part = moments(row_columns(w[cut], r[cut], model, thresholds, None if count is None else count[cut]))
         total = part if total is None else merge_moments(total, part)
     if total is None:
         raise DataError("the log has no rows", fix="pass at least one row")
@@ -173,8 +188,11 @@ def unit_moments(
     model: tuple[FloatArray | None, FloatArray | None],
     thresholds: Thresholds,
     unit: IntArray,
+    count: FloatArray | None = None,
 ) -> Moments:
     """Moments over units of their column sums; `model` is (q, v) or (None, None), `unit` holds codes 0..units-1.
+
+    A row stands for `count` decisions; None: for one.
 
     Mergeable with other parts as long as no unit is split between parts: slice the log by unit, not by time.
     """
@@ -182,7 +200,7 @@ def unit_moments(
     totals = np.zeros((len(COLUMNS), units))
     for start in range(0, len(w), CHUNK_ROWS * 16):
         cut = slice(start, start + CHUNK_ROWS * 16)
-        part = row_columns(w[cut], r[cut], _slice(*model, cut), thresholds)
+        part = row_columns(w[cut], r[cut], _slice(*model, cut), thresholds, None if count is None else count[cut])
         for column in range(len(COLUMNS)):
             totals[column] += np.bincount(unit[cut], weights=part[column], minlength=units)
     return moments(totals)

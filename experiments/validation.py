@@ -130,6 +130,15 @@ def codes(name: str, values: ArrayLike, upper: int) -> IntArray:
     return whole.astype(np.int64)
 
 
+def counts(values: ArrayLike, rows: int) -> FloatArray:
+    """How many decisions each row stands for, shape (rows,): finite numbers above 0."""
+    found = vector("count", values)
+    if len(found) != rows:
+        raise DataError("count has another length than the rewards", fix="pass one number per row")
+    refuse_first(found <= 0, found, "count is {value}", "it must be above 0: leave out rows that count as none")
+    return found
+
+
 def fraction(name: str, value: float) -> float:
     """A number strictly between 0 and 1, such as alpha."""
     if not 0 < value < 1:

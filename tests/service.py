@@ -340,12 +340,14 @@ def running_worker(database_url: str, redis_url: str, **environment: str) -> Ite
         worker.stop()
 
 
-def make_key(database_url: str, *scopes: str, experiment: str | None = None) -> str:
+def make_key(database_url: str, *scopes: str, experiment: str | None = None, test: bool = False) -> str:
     """A new API key; by default with every scope except admin."""
     from app.accounts.keys import create_key
 
     with engine_of(database_url) as engine:
-        return create_key(engine, scopes=scopes or SCOPES, experiment_key=experiment, name="test").secret_text
+        return create_key(
+            engine, scopes=scopes or SCOPES, experiment_key=experiment, name="test", test=test
+        ).secret_text
 
 
 def loopwise(folder: Path, database_url: str, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:

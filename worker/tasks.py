@@ -22,7 +22,7 @@ from app.messaging.triggers import matching
 from app.notices import collecting
 from app.notices import sending as notices
 from app.off_policy import evaluations
-from app.off_policy.life import attaching
+from app.off_policy.life import attaching, warming
 from app.people import consent_counts, erasure, retention
 from app.people.store.erasures import FIRING
 from app.promotion import challengers, ramping, schedule, shipping
@@ -131,6 +131,7 @@ def report() -> None:
             in_turn(
                 ("evaluations", lambda: evaluations.run_waiting(engine, settings)),
                 (attaching.KIND, lambda: attaching.run_waiting(engine, settings)),
+                (warming.KIND, lambda: warming.run_waiting(engine, settings)),
                 (results.KIND, lambda: results.compute_stale(engine, every_s)),
                 (health_checks.KIND, lambda: health_checks.compute_due(engine, every_s)),
                 (feedback_report.KIND, lambda: feedback_report.compute_due(engine, every_s)),

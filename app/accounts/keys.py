@@ -42,6 +42,7 @@ class Caller(NamedTuple):
     scopes: frozenset[str]
     experiment_id: int | None  # null: any experiment
     publishable: bool = False  # readable by everybody who opens a page that uses it
+    test: bool = False  # its decisions are trials
 
     def may(self, scope: str) -> bool:
         """True when the key carries the scope; admin carries all."""
@@ -101,9 +102,12 @@ def create_key(
     experiment_key: str | None = None,
     name: str = "",
     origins: Collection[str] | None = None,
+    test: bool = False,
     actor: str = "cli",
 ) -> NewKey:
     """Create a key.
+
+    :param test: its decisions are trials: made and logged, and counted nowhere.
 
     :param origins: web pages that may use it, as https://shop.example; then it is publishable and works nowhere else.
 
@@ -120,9 +124,8 @@ def create_key(
         if experiment_key is not None:
             experiment = stored_experiment(connection, experiment_key)
             experiment_id = experiment.id
-        _store(
-            connection, new, sorted(set(scopes)), experiment_id=experiment_id, name=name, actor=actor, origins=allowed
-        )
+        key = StoredKey(new.id, _hash(new), name, sorted(set(scopes)), experiment_id, None, None, allowed, test)
+        _store(connection, key, actor)
     return new
 
 
@@ -133,7 +136,8 @@ def ensure_admin_key(engine: Engine) -> NewKey | None:
         if any("admin" in key.scopes and key.revoked_at is None for key in store.every(connection)):
             return None
         new = _random_key()
-        _store(connection, new, ["admin"], name="administrator", actor="cli")
+        key = StoredKey(new.id, _hash(new), "administrator", ["admin"], None, None, None, None)
+        _store(connection, key, "cli")
     return new
 
 
@@ -208,18 +212,13 @@ def _random_key() -> NewKey:
     return NewKey(key_id, f"{key_id}_{secrets.token_urlsafe(32)}")
 
 
-def _store(
-    connection: Connection,
-    new: NewKey,
-    scopes: list[str],
-    *,
-    experiment_id: int | None = None,
-    name: str,
-    actor: str,
-    origins: list[str] | None = None,
-) -> None:
-    hashed = hashlib.sha256(new.secret_text.encode()).digest()
-    key = StoredKey(new.id, hashed, name, scopes, experiment_id, None, None, origins)
+def _hash(new: NewKey) -> bytes:
+    return hashlib.sha256(new.secret_text.encode()).digest()
+
+
+def _store(connection: Connection, key: StoredKey, actor: str) -> None:
     store.add(connection, key=key, revision=platform.next_revision(connection))
-    after = {"id": new.id, "scopes": scopes, "name": name} | ({"origins": origins} if origins else {})
-    platform.record_change(connection, actor=actor, kind="key_created", experiment_id=experiment_id, after=after)
+    after: dict[str, object] = {"id": key.id, "scopes": key.scopes, "name": key.name}
+    after |= {"origins": key.origins} if key.origins else {}
+    after |= {"test": True} if key.test else {}
+    platform.record_change(connection, actor=actor, kind="key_created", experiment_id=key.experiment_id, after=after)

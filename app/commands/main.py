@@ -11,7 +11,7 @@ import click
 from app.commands.checking import audit, experiments, status
 from app.commands.data import base_backup, bi_access, dump, export, import_, restore, restore_to
 from app.commands.lazy import LAZY
-from app.commands.models import holdout, pin, rebuild, rollback, ship, tune, unship
+from app.commands.models import holdout, pin, rebuild, rollback, ship, tune, unship, warm_start
 from app.commands.shared import Group, data_dir_option, engine_for, exported, folder, servers
 from app.commands.users import open_, users
 from app.embedded.errors import ServerError
@@ -161,7 +161,10 @@ def keys() -> None:
     "--origin", "origins", multiple=True, help="Web page that may use it, as https://shop.example: publishable."
 )
 @click.option("--name", default="", help="What the key is for, as `keys list` shows it.")
-def keys_create(data_dir: Path, scopes: str, experiment: str | None, origins: tuple[str, ...], name: str) -> None:
+@click.option("--test", is_flag=True, help="Its decisions are trials: logged, and counted nowhere.")
+def keys_create(
+    data_dir: Path, scopes: str, experiment: str | None, origins: tuple[str, ...], name: str, test: bool
+) -> None:
     """Make a key; it is the last line printed.
 
     Example: loopwise keys create --scopes decide,reward --name "shop front"
@@ -170,7 +173,9 @@ def keys_create(data_dir: Path, scopes: str, experiment: str | None, origins: tu
 
     wanted = [scope.strip() for scope in scopes.split(",") if scope.strip()]
     with servers(data_dir) as settings, engine_for(settings) as engine:
-        key = service.create_key(engine, scopes=wanted, experiment_key=experiment, name=name, origins=origins or None)
+        key = service.create_key(
+            engine, scopes=wanted, experiment_key=experiment, name=name, origins=origins or None, test=test
+        )
     click.echo(f"Key {key.id}. It is shown only now:", err=True)
     click.echo(key.secret_text)
 
@@ -248,7 +253,7 @@ def demo_guardian(data_dir: Path, url: str | None, key: str | None) -> None:
     cli_demo.play_guardian(folder(data_dir), url, key)
 
 
-_MODELS = (rollback, rebuild, pin, ship, unship, tune, holdout)
+_MODELS = (rollback, rebuild, warm_start, pin, ship, unship, tune, holdout)
 _DATA = (dump, restore, base_backup, restore_to, bi_access, import_, export)
 for command in (status, experiments, open_, audit, *_DATA, users, *_MODELS, *LAZY):
     main.add_command(command)

@@ -77,6 +77,43 @@ def pin(data_dir: Path, experiment: str, arm: str, candidate: str) -> None:
     click.echo(f"{experiment}/{arm} will decide by {candidate or 'what its policy or the race chooses'}.")
 
 
+@click.command("warm-start", cls=Command)
+@data_dir_option
+@click.argument("experiment")
+@click.argument("arm")
+@click.argument("source")
+@click.option(
+    "--source-arm", help="Learn only what this arm of SOURCE had learned. Default: the decisions of all arms."
+)
+@click.option("--source-version", type=int, help="Up to this version of the arm. Default: the one that serves.")
+@click.option("--dry-run", is_flag=True, help="Only say what agrees.")
+def warm_start(
+    data_dir: Path,
+    experiment: str,
+    arm: str,
+    source: str,
+    source_arm: str | None,
+    source_version: int | None,
+    dry_run: bool,
+) -> None:
+    """Let EXPERIMENT's ARM, which has learned nothing yet, begin with what the log of experiment SOURCE teaches.
+
+    An imported log is an experiment, too. Prints what agrees and what does not. The worker learns the model soon.
+    """
+    from app.foundation.fields import read
+    from app.off_policy.life import warm_start as service
+
+    of = {"experiment": source, "arm": source_arm, "version": source_version}
+    request = read(service.WarmStartRequest, {"arm": arm, "source": of, "dry_run": dry_run})
+    with servers(data_dir) as settings, engine_for(settings) as engine:
+        asked = service.ask(engine, experiment, request, "cli")
+    for name, names in asked.agreement.as_json().items():
+        if isinstance(names, list) and names:
+            click.echo(f"{name.replace('_', ' ')}: {', '.join(map(str, names))}")
+    if not dry_run:
+        click.echo(f"{experiment}/{arm} begins with the log of {source} as soon as the worker has learned it.")
+
+
 @click.command(cls=Command)
 @data_dir_option
 @click.argument("experiment")

@@ -8,6 +8,7 @@ from pydantic import JsonValue
 from app.content.composition import SlotAnswer, slots_of
 from app.content.reasons import words
 from app.deciding.store.decisions import LoggedReason, NewDecision, StoredDecision
+from app.foundation.store.fragments import TRIAL
 
 Row = NewDecision | StoredDecision
 
@@ -57,6 +58,7 @@ class Answer(TypedDict):
     slots: NotRequired[list[SlotAnswer]]  # of a composed message
     positions: NotRequired[list[PositionAnswer]]  # of a list
     unfilled: NotRequired[int]  # positions for which no action was left
+    test: NotRequired[bool]  # true: a trial
 
 
 def answer_of(rows: Sequence[Row], payloads: Sequence[JsonValue], slots: int | None, *, composed: bool) -> Answer:
@@ -68,6 +70,8 @@ def answer_of(rows: Sequence[Row], payloads: Sequence[JsonValue], slots: int | N
     :param composed: True if the actions are combinations of a composed message.
     """
     answer = _decision(rows[0], payloads[0])
+    if rows[0].state == TRIAL:
+        answer["test"] = True
     if composed:
         answer["slots"] = slots_of(rows[0].eligible, rows[0].distribution, rows[0].chosen)
     if slots is not None:

@@ -23,6 +23,7 @@ from app.deciding.snapshot import Candidates, Experiment
 from app.deciding.store.decisions import NewDecision
 from app.foundation.errors import FieldError, Unprocessable
 from app.foundation.fields import invalid
+from app.foundation.store.fragments import TRIAL
 from bandits import distribution as draws
 from bandits.encoding import ENCODING_VERSION
 from bandits.filling import kept_for_later
@@ -189,7 +190,7 @@ def _row(prepared: PreparedDecision, parts: _Parts) -> NewDecision:
         context=parts.context.fields,
         encoding_version=ENCODING_VERSION,
         message=parts.messages.get(action),
-        state="deferred" if request.defer_activation else "active",
+        state=TRIAL if prepared.trial else "deferred" if request.defer_activation else "active",
         channel=None if request.actions is not None else experiment.channels.get(action),
         withheld=parts.denied or None,
         dropped=parts.context.dropped or None,

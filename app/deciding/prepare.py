@@ -51,6 +51,7 @@ class PreparedDecision(NamedTuple):
     places: tuple[JsonObject, ...] = ()  # what the context says of each slot of a list whose slots differ
     holdout_version: int | None = None  # of the global holdout that is in force; None: there is none
     held_back: bool = False  # its unit is in the holdout
+    trial: bool = False  # the call, or its key, is a test
 
 
 def prepare(
@@ -81,7 +82,8 @@ def prepare(
         places = tuple(_place(declared, slot, key) for slot in request.places)
     version = None if holdout is None else holdout.version
     return PreparedDecision(
-        identified, experiment, caller.key_id, arm, model, eligible, context, places, version, held_back
+        *(identified, experiment, caller.key_id, arm, model, eligible, context, places, version, held_back),
+        trial=caller.test or request.test,
     )
 
 

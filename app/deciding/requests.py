@@ -28,6 +28,7 @@ class DecideRequest(Model):
     decision_id: Id | None = Field(default=None, description="Your own id: asking again with it gives the same answer.")
     defer_activation: bool = Field(default=False, description="True: not learned from until it is activated.")
     time_zone: TimeZone | None = Field(default=None, description="The unit's, as Europe/Vienna; for quiet hours.")
+    test: bool = Field(default=False, description="True: a trial. It is decided and logged, and counts nowhere.")
     slots: int | None = Field(
         default=None, ge=1, le=MAX_SLOTS, description="A list of so many different actions, each a decision of its own."
     )

@@ -17,7 +17,7 @@ from app.deciding.store.decisions import NewDecision, StoredDecision
 from app.deciding.store.units import Contact, Past
 from app.foundation.errors import Conflict, LoopwiseError, within
 from app.foundation.running.jobs import Handler
-from app.foundation.store.fragments import DecisionKey
+from app.foundation.store.fragments import TRIAL, DecisionKey
 
 UnitAndExperiment = tuple[str, int]  # unit id, experiment id
 StoredByKey = dict[DecisionKey, StoredDecision]
@@ -203,7 +203,7 @@ class _Commit:
                 made = Past(decision.action, row.channel, state.now, None)
                 state.made.insert(0, made)
                 sent.append((state, made))
-            if row.channel is not None:
+            if row.channel is not None and row.state != TRIAL:  # caps do not count trials
                 contact = Contact(row.experiment_id, decision.action, row.channel, state.now)
                 state.contacts.append(contact)
                 sent.append((state, contact))

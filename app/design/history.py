@@ -43,6 +43,7 @@ WORDS = {
     "log_imported": "imported the log",
     "model_rollback": "rolled a model back",
     "model_rebuild": "asked for a model to be rebuilt",
+    "model_warm_start": "let an arm begin with what another log teaches",
     "model_pinned": "pinned which learner decides, or let the race decide again",
     "challenger": "tried a new model against the one that decided",
     "quarantine_held": "held decisions out of what is learned",

@@ -56,6 +56,7 @@ def records(event: Event, name: str | None = None) -> list[Record]:
         "decision_id": event.get("EventId"),
         "decided_at": event.get("Timestamp"),
         "context": _visible(context),
+        "stands_for": stands_for(event),
     }
     if "_unit" in event:
         base["unit_id"] = event["_unit"]
@@ -64,16 +65,18 @@ def records(event: Event, name: str | None = None) -> list[Record]:
     return [base | _choice(event, features)]
 
 
-def drop_probability(event: Event) -> float:
-    """Return the probability with which an event like this one was left out of the log.
+def stands_for(event: Event) -> float | None:
+    """Return how many events this one counts as. One in so many like it was logged, the others were dropped (``pdrop``).
 
-    :raises NotAnEvent: it is none.
+    None: as itself alone.
+
+    :raises NotAnEvent: pdrop is no probability below 1.
     """
     value = event.get("pdrop", 0)
     chance = number_of(value)
     if chance is None or not 0 <= chance < 1:
         raise NotAnEvent(f"pdrop is {value!r}; a log of which everything was dropped says nothing")
-    return chance
+    return 1 / (1 - chance) if chance else None
 
 
 def _refuse_other_kinds(event: Event) -> None:
@@ -270,6 +273,7 @@ def _own(event: Event, context: JsonObject, multi: list[JsonObject], exact: Json
         "decided_at": event.get("Timestamp"),
         "unit_id": event.get("_unit"),
         "context": context,
+        "stands_for": stands_for(event),
         **_choice(event, actions),
     }
     return record | {name: exact[name] for name in (*OWN_FIELDS, "context", "actions") if name in exact}

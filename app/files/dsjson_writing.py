@@ -34,6 +34,8 @@ def to_dsjson(record: Record) -> Record:
         "c": {**_readable(record["context"]), "_multi": multi},
         "_loopwise": {"id_feature": id_feature} | {name: record[name] for name in OWN_FIELDS if name in record},
     }
+    if record.get("stands_for") is not None:
+        event["pdrop"] = 1 - 1 / record["stands_for"]
     if record["propensity"] is None:
         del event["_label_probability"]
     if record["distribution"] is not None:

@@ -125,6 +125,7 @@ def _record(
         "arm_distributions": None,
         "experiment": experiment,
         "reward": row.reward,
+        "stands_for": row.stands_for,
     }
     if chances is None or not chances[0].any():
         # With several arms, the arm's propensity is not the platform's: a model that decided is gone, so that is unknown.

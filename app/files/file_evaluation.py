@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from app.files.file_columns import Columns, TextStyle, located, read_columns, refuse_extremes
-from app.files.log_columns import ACTION, PROPENSITY, REWARD, TARGET, UNIT, Names, is_log, log_columns
+from app.files.log_columns import ACTION, COUNT, PROPENSITY, REWARD, TARGET, UNIT, Names, is_log, log_columns
 from app.files.refused import FileRefused
 from app.files.streams import beginning
 from experiments.off_policy.adaptive import ActionValue, WeightedEstimate, action_values
@@ -151,6 +151,7 @@ def _report(request: EvaluateRequest, columns: Columns) -> OffPolicyReport:
             request.switch_tau,
             request.shrinkage_lambda,
             None if request.possible_weight is None else numbers[request.possible_weight],
+            numbers.get(COUNT),
         ),
     )
 

@@ -15,6 +15,7 @@ from app.files.refused import FileRefused
 from experiments.validation import FloatArray
 
 PROPENSITY, TARGET, REWARD, UNIT, ACTION = "propensity", "target_probability", "reward", "unit_id", "action"
+COUNT = "stands_for"
 MOST_ACTIONS = 50  # with more, no values by action
 _ENDINGS = (".dsjson", ".jsonl", ".ndjson", ".json")
 
@@ -60,6 +61,8 @@ def _columns(
         TARGET: _target(path, target, decisions, positions, actions),
         REWARD: np.array([one.reward for one in decisions]),
     }
+    if any(one.stands_for is not None for one in decisions):
+        numbers[COUNT] = np.array([one.stands_for or 1.0 for one in decisions])
     labels = {}
     if decisions[0].unit_id is not None:
         labels[UNIT] = [str(one.unit_id) for one in decisions]

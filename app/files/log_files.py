@@ -42,6 +42,7 @@ FIELDS: Final = (
     "arm_distributions",
     "experiment",
     "reward",
+    "stands_for",
 )
 # Stored as JSON text in CSV and Parquet.
 JSON_FIELDS: Final = ("context", "actions", "distribution", "arm_distributions", "experiment")
@@ -185,7 +186,6 @@ def _read_lines(path: Path, left_out: Counter[str]) -> Iterator[tuple[str, Recor
 
 def _read_dsjson(path: Path, left_out: Counter[str]) -> Iterator[tuple[str, Record]]:
     seen: dict[str, bytes] = {}
-    dropped: float | None = None
     for position, event in _json_lines(path, left_out):
         where = f"{path.name}, {position}"
         if not isinstance(event, dict):
@@ -195,16 +195,9 @@ def _read_dsjson(path: Path, left_out: Counter[str]) -> Iterator[tuple[str, Reco
             if reason:
                 left_out[reason] += 1
                 continue
-            chance = dsjson.drop_probability(event)
             converted = dsjson.records(event, position)
         except NotAnEvent as error:
             raise FileRefused(f"{where}: not a dsjson event of Vowpal Wabbit that can be read: {error}") from None
-        dropped = chance if dropped is None else dropped
-        if chance != dropped:
-            raise FileRefused(
-                f"{where}: the log was thinned out unevenly (pdrop is {chance:g} here and {dropped:g} before), so its means "
-                "would be wrong; write it again without dropping events"
-            )
         for number, record in enumerate(converted, start=1):
             yield position if len(converted) == 1 else f"{position}, slot {number}", record
 
@@ -235,7 +228,7 @@ def _write_lines(file: IO[str], records: Iterable[Record], kind: str) -> int:
 
 def _flat(record: Record) -> Record:
     def cell(name: str) -> Json:
-        value = record[name]
+        value = record.get(name)
         return json.dumps(value) if name in JSON_FIELDS and value is not None else value
 
     return {name: cell(name) for name in FIELDS}
@@ -252,7 +245,7 @@ def _write_csv(file: IO[str], records: Iterable[Record]) -> int:
 
 
 def _write_parquet(path: Path, records: Iterable[Record]) -> int:
-    numbers = ("arm_probability", "propensity", "arm_propensity", "reward")
+    numbers = ("arm_probability", "propensity", "arm_propensity", "reward", "stands_for")
     types = dict.fromkeys(numbers, pa.float64()) | {"policy_version": pa.int64()}
     types |= {"decided_at": pa.timestamp("us", "UTC")}
     schema = pa.schema([(name, types.get(name, pa.string())) for name in FIELDS])

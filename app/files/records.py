@@ -21,10 +21,11 @@ from bandits.encoding import FeatureError, encode_action, encode_context
 SUM_TOLERANCE: Final = 1e-4
 PROPENSITY_TOLERANCE: Final = 1e-4  # relative
 EXACT: Final = 1e-12
+MOST_DROPPED: Final = 1e6  # decisions that one line may stand for
 MODEL_GONE: Final = "a decision of which the export does not have the propensity, because a model is gone"
 IMPORTED_FIELDS: Final = (
     "decision_id", "decided_at", "unit_id", "arm", "context", "actions", "distribution", "action", "propensity", "reward",
-    "arm_distributions", "experiment",
+    "arm_distributions", "experiment", "stands_for",
 )  # fmt: skip
 AS_EXPORTED = Mapping({}, ())
 
@@ -51,6 +52,7 @@ class LoggedDecision(NamedTuple):
     arm: str | None = None
     arm_distributions: dict[str, list[float]] | None = None  # by arm, over the actions; only in our own exports
     experiment: JsonObject | None = None  # the arms with shares and policies; only in our own exports
+    stands_for: float | None = None  # decisions of which only this one was logged, as 1 / (1 - pdrop); None: 1
 
 
 def read_decisions(
@@ -121,6 +123,7 @@ class _Reader:
             arm=self._id("arm") if self._field("experiment") is not None else None,
             arm_distributions=self._json("arm_distributions", dict),
             experiment=self._json("experiment", dict),
+            stands_for=self._stands_for(),
         )
         self._check_texts(decision)
         self._check_features(decision)
@@ -156,6 +159,16 @@ class _Reader:
         if not math.isfinite(number):
             raise self.refused(f"{name} is {value!r}; give a finite number")
         return number
+
+    def _stands_for(self) -> float | None:
+        if self._field("stands_for") is None:
+            return None
+        number = self._number("stands_for")
+        if not 0 < number <= MOST_DROPPED:
+            raise self.refused(
+                f"stands_for is {number:g}; give how many decisions it counts as, up to {MOST_DROPPED:g}"
+            )
+        return None if number == 1 else number
 
     def _time(self, name: str) -> datetime | None:
         value = self._field(name)

@@ -229,6 +229,7 @@ def _row(decision: LoggedDecision, actions: list[str], version: int) -> Imported
         arm=arm,
         config_version=version,
         arm_distributions=decision.arm_distributions,
+        stands_for=decision.stands_for,
     )
 
 

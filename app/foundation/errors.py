@@ -89,6 +89,7 @@ CODES = {
     "decides nothing any more, so show a default of your own.",
     "nothing_promoted": "No arm is ramping or shipped, so there is nothing to roll back or advance.",
     "no_ramp": "No arm of the experiment is ramping.",
+    "arm_has_learned": "The arm has learned already.",
     "already_an_arm": "The candidate is an arm of the experiment already.",
     "no_step_back": "The challenger has no step back from where it stands: an arm that has decided stays, without a share.",
     "already_promoted": "An arm is ramping or shipped. Roll back first.",

@@ -37,6 +37,14 @@ class Configs:
         self._experiment_id = experiment_id
         self._entries: dict[int, tuple[ExperimentConfig, Candidates, dict[str, str]]] = {}
         self._schemas: dict[int, JsonObject] = {feedback_schemas.NO_SCHEMA: {}}
+        self._others: dict[int, Configs] = {}
+
+    def of(self, due: Due) -> "Configs":
+        """Return the configurations of a decision's own experiment, which for a warm start is another."""
+        if due.source_id in (None, self._experiment_id):
+            return self
+        assert due.source_id is not None
+        return self._others.setdefault(due.source_id, Configs(self._connection, due.source_id))
 
     def get(self, version: int) -> ExperimentConfig:
         """Return the configuration of this version."""
@@ -136,6 +144,7 @@ def example_of(due: Due, reward: float, configs: Configs, chances: FloatArray | 
 
     :param chances: the whole logged distribution; only slates need it.
     """
+    configs = configs.of(due)
     spec = configs.get(due.config_version).reward
     lines = configs.lines(due.config_version, due.actions, due.eligible)
     cost = cost_of(reward, spec.min, spec.max)

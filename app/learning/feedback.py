@@ -8,7 +8,8 @@ locked from counting to commit.
 import hashlib
 import math
 from collections.abc import Mapping, Sized
-from typing import NamedTuple, TypedDict
+from datetime import UTC, datetime
+from typing import NamedTuple, NotRequired, TypedDict
 
 import orjson
 from sqlalchemy import Connection
@@ -51,6 +52,7 @@ class FeedbackAnswer(TypedDict):
     occurred_at: str  # ISO 8601, UTC
     received_at: str
     late: bool
+    test: NotRequired[bool]  # true: of a trial, checked and not kept
 
 
 class Receipt(NamedTuple):
@@ -125,7 +127,8 @@ def _store(connection: Connection, jobs: list[list[_Row]]) -> list[list[Receipt]
     rewards.hold_gate_shared(connection)
     decisions = store.decisions_of(connection, {row.request.decision_id for job in jobs for row in job})
     named = [_name(job, decisions) for job in jobs]
-    answered = {new.decision for answers in named if not isinstance(answers, LoopwiseError) for new in answers}
+    meant = {new.decision for answers in named if not isinstance(answers, LoopwiseError) for new in answers}
+    answered = {key for key in meant if not decisions[key].trial}
     units.hold(connection, sorted({decisions[key].unit_id for key in answered}))
     stored = store.find_many(connection, answered)
     runtime = jobs[0][0].runtime  # of the process, the same in every row
@@ -141,7 +144,12 @@ def _store(connection: Connection, jobs: list[list[_Row]]) -> list[list[Receipt]
     return [
         answers
         if isinstance(answers, LoopwiseError)
-        else [_receipt(row.runtime, new, all_stored, fresh) for row, new in zip(job, answers, strict=True)]
+        else [
+            _of_a_trial(row.runtime, new)
+            if decisions[new.decision].trial
+            else _receipt(row.runtime, new, all_stored, fresh)
+            for row, new in zip(job, answers, strict=True)
+        ]
         for job, answers in zip(jobs, checked, strict=True)
     ]
 
@@ -182,6 +190,8 @@ def _check_job(job: list[_Row], answers: list[NewFeedback], batch: _Batch) -> li
                 continue
             spec = _spec(row.runtime, new.experiment_id)
             _check_value(new, spec)
+            if batch.decisions[new.decision].trial:
+                continue
             unit = (batch.decisions[new.decision].unit_id, new.experiment_id)
             _check_limit(spec, batch.recent[unit], batch.added.get(unit, 0) + added.get(unit, 0))
             job_rows[new.key] = new
@@ -255,6 +265,15 @@ def _receipt(
     created = new.key in fresh
     fresh.discard(new.key)
     return Receipt(answer, created, experiment_of(runtime, new.experiment_id).key)
+
+
+def _of_a_trial(runtime: Runtime, new: NewFeedback) -> Receipt:
+    """The receipt of an answer to a trial, which was checked and is not kept."""
+    now = datetime.now(UTC)
+    row = StoredFeedback(*new[:6], new.occurred_at or now, now, late=False)
+    receipt = _receipt(runtime, new, {new.key: row}, set())
+    receipt.answer["test"] = True
+    return receipt
 
 
 HANDLER: Handler[_Row, list[Receipt]] = Handler(_store, keep)

@@ -161,13 +161,15 @@ def rebuild_lineage(
     lesson = _Lesson(connection, serving.version_id, experiment_id, schema, pinned, share, suspects)
     plain = lesson.learn(untrained, policy)
     shown = canaries(list(lesson.newest))
-    report = check_model(plain, policy, shown, trained=bool(lesson.learned))
+    report = check_model(plain, policy, shown, trained=bool(lesson.warm + len(lesson.learned)))
     revision = platform.next_revision(connection)
     number = models.next_number(connection, experiment_id, arm)
     manifest = _manifest(root, policy, lesson, generation.following()) | {"reason": reason, "replaces": serving.number}
     manifest |= learner_part(plain, policy)
     checks = report._asdict() | {"canaries": len(shown)}
-    version = NewVersion(experiment_id, arm, number, root.id, "rebuild", len(lesson.learned), manifest, checks)
+    version = NewVersion(
+        experiment_id, arm, number, root.id, "rebuild", lesson.warm + len(lesson.learned), manifest, checks
+    )
     version_id, sha256 = model_bytes.store(connection, plain, settings.secret_key, version)
     _write_generation(connection, lesson, generation, version_id)
     held_out.add(connection, experiment_id, arm, lesson.held)
@@ -188,6 +190,7 @@ class _Lesson:
     suspects: list[Suspect]  # nothing is learned from their decisions
     held: list[HeldOut] = field(default_factory=list)
     rounds: list[int] = field(default_factory=list)  # number of decisions in each
+    warm: int = 0  # decisions of another log, which a warm start had learned before
     learned: list[tuple[str, float]] = field(default_factory=list)  # (decision id, reward) in the order of learning
     withheld: list[tuple[str, float]] = field(default_factory=list)  # their units refuse learning now
     mixtures: dict[str, list[float]] = field(default_factory=dict)  # by decision, of those of other arms
@@ -206,8 +209,11 @@ class _Lesson:
         self._hold()
         held = {row.decision_id for row in self.held}
         for decisions in rebuilds.rounds(self.connection, self.version_id):
-            lessons = []
+            lessons = [(decision, reward) for reward, decision in decisions if decision.source_id is not None]
+            self.warm += len(lessons)
             for _, decision in decisions:
+                if decision.source_id is not None:  # not this arm's: it stands in the ledger of warm starts
+                    continue
                 reward = joined_reward(decision, configs, self.feedback_version)
                 learns = learnable(decision) and decision.id not in held
                 target = self.learned if learns else self.withheld
@@ -221,11 +227,12 @@ class _Lesson:
                 kept.extend(examples)
             else:
                 plain = learn(plain, policy, examples)
-                self.rounds += [len(examples)] if examples else []
+                self.rounds += [len(examples)] if examples and len(self.learned) > 0 else []
             self.newest.extend(examples)
         if kept:
             self.rounds = [len(self.learned)]
-            plain = learn_from_nothing(policy, list(kept), "", len(self.learned) - len(kept), self.pinned)
+            earlier = self.warm + len(self.learned) - len(kept)
+            plain = learn_from_nothing(policy, list(kept), "", earlier, self.pinned)
         return plain
 
     def _hold(self) -> None:
@@ -250,7 +257,7 @@ def _write_generation(connection: Connection, lesson: _Lesson, before: Generatio
 
 def _manifest(root: VersionInfo, policy: BanditPolicy, lesson: _Lesson, generation: Generation) -> JsonObject:
     """Return what a replay needs besides the ledger to get the same bytes: the untrained model, the order, the passes."""
-    return {
+    return ({"warm": lesson.warm} if lesson.warm else {}) | {
         "kind": "rebuild",
         "generation": generation.number,
         "parent_number": root.number,

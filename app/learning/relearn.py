@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from app.foundation.fields import JsonObject
 from app.foundation.settings import Settings
 from app.foundation.store import platform
-from app.learning import challenge, refit
+from app.learning import challenge, refit, warm
 from app.learning.examples import Configs, examples_of
 from app.learning.rebuild import rebuild_lineage
 from app.learning.store import training
@@ -30,7 +30,13 @@ from bandits.safety import check_model
 
 MOST: Final = 1000  # newest versions of a line with refits; it is learned again from the refit before them
 
-OWN_START: Final = ("refit", challenge.KIND, STAGED, COPIED)  # versions that need no earlier one of their arm
+OWN_START: Final = (
+    "refit",
+    challenge.KIND,
+    STAGED,
+    COPIED,
+    warm.KIND,
+)  # versions that need no earlier one of their arm
 
 log = structlog.get_logger()
 
@@ -133,6 +139,17 @@ class _Line:
             return self._refitted(version, parent, policy, changed)
         if version.kind == challenge.KIND:
             return self._challenged(version, parent, policy, changed)
+        if version.kind == warm.KIND:
+            lessons_of_other = warm.examples_of_arm(self._connection, version.experiment_id, version.arm, policy)
+            changed |= {"decisions": len(lessons_of_other), warm.KIND: len(lessons_of_other)}
+            plain = warm.learned(self._bytes(parent), policy, lessons_of_other)
+            return _Lesson(plain, len(lessons_of_other), lessons_of_other, changed)
+        return self._in_rounds(version, parent, policy, changed)
+
+    def _in_rounds(
+        self, version: VersionInfo, parent: VersionInfo, policy: BanditPolicy, changed: JsonObject
+    ) -> _Lesson:
+        """What stands in the arm's ledger, after what a warm start had learned if it is a rebuild."""
         # Positions keep their gaps, so the borders of a rebuild's rounds stay.
         rounds = [
             [(due, reward) for reward, due in part if due.unit_id]
@@ -144,17 +161,21 @@ class _Line:
         if "first" in version.manifest:
             ids = [due.id for part in rounds for due, _ in part] or [""]
             changed |= {"first": ids[0], "last": ids[-1]}
+        before = warm.examples_before(self._connection, version, policy)
+        changed |= {warm.KIND: len(before)} if before else {}
         if version.kind == STAGED:
             plain = learn_forward(self._bytes(parent), policy, examples, [len(part) for part in lessons])
-        elif policy.rebuilds and version.kind == "rebuild" and examples:
+        elif policy.rebuilds and version.kind == "rebuild" and before + examples:
+            examples = before + examples
             pinned, newest = version.manifest.get("pinned", ""), examples[-MOST_ROWS:]
             plain = learn_from_nothing(policy, newest, "", len(examples) - len(newest), pinned)
+            return _Lesson(plain, len(examples), examples, changed)
         else:
-            plain = self._bytes(parent)
+            plain = warm.learned(self._bytes(parent), policy, before) if before else self._bytes(parent)
             for part in filter(None, lessons):
                 plain = learn(plain, policy, part)
         earlier = 0 if version.kind == "rebuild" else parent.examples
-        return _Lesson(plain, earlier + len(examples), examples, changed)
+        return _Lesson(plain, earlier + len(before) + len(examples), examples, changed)
 
     def _parent(self, version: VersionInfo) -> VersionInfo:
         """The version that it was learned from; of a copy it is another arm's."""

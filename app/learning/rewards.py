@@ -7,7 +7,8 @@ their arrival.
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
-from typing import Final, NamedTuple, TypedDict
+from datetime import UTC, datetime
+from typing import Final, NamedTuple, NotRequired, TypedDict
 
 from sqlalchemy import Connection
 
@@ -22,7 +23,7 @@ from app.foundation.fields import invalid
 from app.foundation.running.jobs import Handler, keep
 from app.foundation.running.steps import Steps, run
 from app.foundation.store.engine import transaction
-from app.foundation.store.fragments import DecisionKey
+from app.foundation.store.fragments import TRIAL, DecisionKey
 from app.foundation.times import iso
 from app.learning.reward_limits import RewardLimits
 from app.learning.reward_request import RewardRequest
@@ -43,6 +44,7 @@ class RewardAnswer(TypedDict):
     occurred_at: str  # ISO 8601, UTC
     received_at: str
     late: bool
+    test: NotRequired[bool]  # true: of a trial, checked and not kept
 
 
 class ActivationAnswer(TypedDict):
@@ -74,6 +76,7 @@ class _Batch(NamedTuple):
     stored: Mapping[RewardKey, StoredReward]
     new: dict[RewardKey, NewReward]
     counted: Counter[DecisionKey]  # rewards of each decision so far
+    trials: set[DecisionKey]  # their rewards are checked, and not kept
     limits: RewardLimits
 
 
@@ -107,12 +110,13 @@ def activate(runtime: Runtime, caller: Caller, decision_id: str, experiment: str
     :raises Conflict: several experiments have a decision of that id, and the call names none.
     """
     with transaction(runtime.engine) as connection:
-        having = decisions.experiments_with(connection, [decision_id]).get(decision_id, [])
+        having = decisions.experiments_with(connection, [decision_id]).experiments.get(decision_id, [])
         row = decisions.find(connection, find_decision(runtime, caller, decision_id, experiment, having))
         if row is None:  # erased a moment ago
             raise unknown_decision(decision_id)
         activated = open_window(connection, experiment_of(runtime, row.experiment_id), row)
-    return {"decision_id": decision_id, "state": "active", "activated": activated}
+    state = TRIAL if row.state == TRIAL else "active"
+    return {"decision_id": decision_id, "state": state, "activated": activated}
 
 
 OWN_ID = "auto-"  # begins the ids of rewards that came without one
@@ -131,13 +135,14 @@ def _store(connection: Connection, jobs: list[list[_Row]]) -> list[list[Receipt]
     """Handle a group commit: return the receipts of each job, or its first error, and then store nothing of that job."""
     store.hold_gate_shared(connection)
     having = decisions.experiments_with(connection, {row.request.decision_id for job in jobs for row in job})
-    named = [_name(job, having) for job in jobs]
-    rewarded = {new.decision for rewards in named if not isinstance(rewards, LoopwiseError) for new in rewards}
+    named = [_name(job, having.experiments) for job in jobs]
+    meant = {new.decision for rewards in named if not isinstance(rewards, LoopwiseError) for new in rewards}
+    rewarded = meant - having.trials
     stored = store.find_many(connection, rewarded)
     runtime = next(row.runtime for job in jobs for row in job)
     bounds = {id_: experiment_of(runtime, id_).config.bounds for id_, _ in rewarded}
     limits = RewardLimits(connection, sorted(rewarded), bounds)
-    batch = _Batch(stored, {}, Counter(key[:2] for key in stored), limits)
+    batch = _Batch(stored, {}, Counter(key[:2] for key in stored), having.trials & meant, limits)
     checked = [
         rewards if isinstance(rewards, LoopwiseError) else _check_job(job, rewards, batch)
         for job, rewards in zip(jobs, named, strict=True)
@@ -152,7 +157,12 @@ def _store(connection: Connection, jobs: list[list[_Row]]) -> list[list[Receipt]
     return [
         rewards
         if isinstance(rewards, LoopwiseError)
-        else [_receipt(row.runtime, new, all_stored, fresh) for row, new in zip(job, rewards, strict=True)]
+        else [
+            _of_a_trial(row.runtime, new)
+            if new.decision in batch.trials
+            else _receipt(row.runtime, new, all_stored, fresh)
+            for row, new in zip(job, rewards, strict=True)
+        ]
         for job, rewards in zip(jobs, checked, strict=True)
     ]
 
@@ -179,6 +189,8 @@ def _check_job(job: list[_Row], rewards: list[NewReward], batch: _Batch) -> list
     for index, (row, new) in enumerate(zip(job, rewards, strict=True)):
         try:
             _check_bounds(row.runtime, new)
+            if new.decision in batch.trials:
+                continue
             before = batch.stored.get(new.key) or batch.new.get(new.key) or job_rows.get(new.key)
             if before is None:
                 _check_count(row, batch.counted[new.decision] + sum(key[:2] == new.decision for key in job_rows))
@@ -237,6 +249,22 @@ def _receipt(
     created = new.key in fresh
     fresh.discard(new.key)
     return Receipt(answer, created, experiment_of(runtime, new.experiment_id).key)
+
+
+def _of_a_trial(runtime: Runtime, new: NewReward) -> Receipt:
+    """The receipt of a reward that was checked and is not kept."""
+    now = datetime.now(UTC)
+    answer: RewardAnswer = {
+        "decision_id": new.decision_id,
+        "reward_id": new.reward_id,
+        "metric": new.metric,
+        "value": new.value,
+        "occurred_at": iso(new.occurred_at or now),
+        "received_at": iso(now),
+        "late": False,
+        "test": True,
+    }
+    return Receipt(answer, False, experiment_of(runtime, new.experiment_id).key)
 
 
 HANDLER: Handler[_Row, list[Receipt]] = Handler(_store, keep)

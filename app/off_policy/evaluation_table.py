@@ -42,6 +42,10 @@ ASSUMPTIONS = (
     "Standard errors are clustered by unit. The largest weight is the largest that any action of an evaluated row could "
     "have had.",
 )
+OF_THINNED = (
+    "The log was thinned out (pdrop): each decision stands for as many as were dropped with its probability, and values are "
+    "means of all of them. Intervals are asymptotic in the number of decisions that are left. Models learn each decision once.",
+)
 OF_DECISIONS = ("A reward depends on its own decision only.",)
 OF_LISTS = (
     "A reward depends on its own action and those above it in its list only.",
@@ -62,6 +66,7 @@ def evaluate(
 
     :param settled_until: the log is what was settled then.
     """
+    _check_thinned(table)
     early, late = table.with_arms(policies.learning()).split(request.train_share)
     bounds = policies.config.reward.min, policies.config.reward.max
     progress(0.05)
@@ -74,9 +79,9 @@ def evaluate(
     candidates, refused = _candidates(sample, policies, specs, early, ticks[len(standing) :])
     # Without a learning arm, there is no running policy to compare with: the logged value takes its place.
     logged, unit = np.bincount(late.group, weights=late.reward).astype(np.float64), late.group_units
-    baseline = Baseline(logged, None, unit, request.alpha)
+    baseline = Baseline(logged, None, unit, request.alpha, late.stands_for)
     if policies.learning():
-        baseline = Baseline(valued[0].contributions, valued[0].verdict, unit, request.alpha)
+        baseline = baseline._replace(contributions=valued[0].contributions, verdict=valued[0].verdict)
     for policy in valued + candidates:
         policy.line.against_running = difference(policy, baseline)
     searched, lines = search(candidates, baseline), [policy.line for policy in valued + candidates]
@@ -85,15 +90,26 @@ def evaluate(
         out_of_sample=True,
         estimand=lists.CASCADE if late.answers_lists else PER_DECISION,
         window=_window(early, late),
-        logged_value=float(logged.mean()),
+        logged_value=float(np.average(logged, weights=late.stands_for)),
         policies=[*lines, *refused],
         realised=[realised(sample, arm) for arm in policies.learning()],
         search=searched,
         calibration=calibration(late, sample.predictions, bounds),
         actions=[actions(table, arm, request.alpha) for arm in policies.learning() if arm in table.arms],
         price=None if request.price is None else price(sample, policies, request.price),
-        assumptions=[*ASSUMPTIONS, *(OF_LISTS if late.answers_lists else OF_DECISIONS)],
+        assumptions=_assumptions(late),
     )
+
+
+def _assumptions(late: LogTable) -> list[str]:
+    of_cases = OF_LISTS if late.answers_lists else OF_DECISIONS
+    return [*ASSUMPTIONS, *of_cases, *(() if late.stands_for is None else OF_THINNED)]
+
+
+def _check_thinned(table: LogTable) -> None:
+    if table.answers_lists and table.stands_for is not None:
+        fix = "import a log without dropped events"
+        raise DataError("the log has lists, and was thinned out unevenly (pdrop)", fix=fix)
 
 
 def _window(early: LogTable, late: LogTable) -> EvaluationWindow:

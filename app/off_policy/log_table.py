@@ -44,6 +44,7 @@ class LogTable:
         np.int64
     ]  # (n,) codes from 0 of the lists that rows are positions of; a plain decision is a list of one
     position: NDArray[np.int64]  # (n,) in its list, from 1
+    stands_for: FloatArray | None = None  # (n,) decisions that a row stands for; null: each for as many
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -94,6 +95,7 @@ class LogTable:
             _codes(self.unit[indexes]),
             _codes(self.group[indexes]),
             self.position[indexes],
+            None if self.stands_for is None else self.stands_for[indexes],
         )
 
     def with_arms(self, names: Iterable[str]) -> "LogTable":
@@ -165,10 +167,11 @@ class LogTable:
         """The action with the highest self-normalised mean reward in these rows."""
         total: defaultdict[str, float] = defaultdict(float)
         weight: defaultdict[str, float] = defaultdict(float)
-        for row, chance in zip(self.rows, self.propensity, strict=True):
+        weights = (1.0 if self.stands_for is None else self.stands_for) / self.propensity
+        for row, inverse in zip(self.rows, weights, strict=True):
             name = row.eligible[row.chosen]
-            total[name] += row.reward / chance
-            weight[name] += 1 / chance
+            total[name] += row.reward * inverse
+            weight[name] += inverse
         return FixedPolicy(max(weight, key=lambda name: total[name] / weight[name]))
 
 
@@ -192,6 +195,7 @@ def build(rows: Iterable[LoggedRow], configs: Configs, load: LoadVersion) -> Log
         np.unique([row.unit_id for row in logged], return_inverse=True)[1].astype(np.int64),
         _groups(logged),
         np.array([_position(row) for row in logged], dtype=np.int64),
+        _counts(logged),
     )
 
 
@@ -210,6 +214,12 @@ def _position(row: LoggedRow) -> int:
     if ending is None or row.context.get(POSITION) != ending[0][1:]:
         return 1
     return int(ending[0][1:])
+
+
+def _counts(rows: list[LoggedRow]) -> FloatArray | None:
+    """How many decisions each row stands for, if some stand for more than others: alike, they change no mean."""
+    counts = np.array([1.0 if row.stands_for is None else row.stands_for for row in rows])
+    return None if np.ptp(counts) == 0 else counts
 
 
 def _groups(rows: list[LoggedRow]) -> NDArray[np.int64]:

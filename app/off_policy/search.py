@@ -31,6 +31,7 @@ class Baseline(NamedTuple):
     verdict: Verdict | None  # null: the logged value, which needs no weights
     unit: NDArray[np.int64]  # (cases,)
     alpha: float
+    stands_for: FloatArray | None = None  # (cases,) decisions that a case stands for; null: each for as many
 
 
 class _Compared(NamedTuple):
@@ -94,7 +95,9 @@ def _compare(policy: Valued, baseline: Baseline) -> _Compared | None:
         return None
     codes = clusters(np.unique(unit, return_inverse=True)[1].astype(np.int64))
     gap = policy.contributions[both] - baseline.contributions[both]
-    return _Compared(policy, unit_sums.mean_sums(gap, codes), codes is not None, int(both.sum()))
+    count = np.ones_like(gap) if baseline.stands_for is None else baseline.stands_for[both]
+    clustered = codes is not None or baseline.stands_for is not None
+    return _Compared(policy, unit_sums.unit_sums(gap * count, count, codes), clustered, int(both.sum()))
 
 
 def _refused(compared: _Compared, baseline: Baseline) -> Interval | None:

@@ -100,7 +100,9 @@ def _decisions(
         part.reward,
         model=ModelColumns(q, v),
         unit=part.clusters,
-        assumptions=Assumptions(sample.alpha, reward_range=sample.bounds, possible_weight=possible),
+        assumptions=Assumptions(
+            sample.alpha, reward_range=sample.bounds, possible_weight=possible, stands_for=part.stands_for
+        ),
         unsupported_mass=part.unsupported(chances),
     )
     w = importance_weights(part.propensity, target_chances)
@@ -108,13 +110,14 @@ def _decisions(
     line = described(policy_line(target, report, w), target, part)
     if report.verdict.identified:
         modelled = report.headline.estimator == "dr"
+        count = np.ones_like(w) if part.stands_for is None else part.stands_for
         course = Course(
-            w,
+            w * count,
             part.reward,
-            contributions if modelled else w * part.reward,
-            np.ones_like(w) if modelled else w,
+            count * (contributions if modelled else w * part.reward),
+            count if modelled else w * count,
             possible,
-            part.clusters,
+            rows if part.stands_for is not None and part.clusters is None else part.clusters,
             sample.bounds,
         )
         line.course = _course(course, report, part, sample.alpha)

@@ -20,7 +20,7 @@ from app.foundation.store.engine import transaction
 from app.foundation.times import iso
 from app.learning.rebuild import why_not
 from app.learning.relearn import relearn
-from app.learning.store import training
+from app.learning.store import training, warm
 from app.people.documents import ErasedDecisions, ErasureAnswer, Receipt, ReceiptVersion, RelearnedModel
 from app.people.receipts import sign
 from app.people.store import erasures as store
@@ -118,12 +118,12 @@ def _erase(engine: Engine, settings: Settings, erasure_id: str) -> None:
         if erasure is None or erasure.unit_id is None:
             return  # another process did it in the meantime
         experiment_ids = store.experiments_of(connection, erasure.unit_id)
-        for experiment_id in experiment_ids:
-            training.lock_every_lineage(connection, experiment_id)
+        _hold_learners(connection, experiment_ids)
         store.hold_sums(connection, experiment_ids)
         decisions = store.decisions_of(connection, erasure.unit_id)
         learned = store.learned_from(connection, decisions)
         lessons = store.forget_lessons(connection, decisions)
+        warm_lessons = warm.forget(connection, decisions)
         relearned = _relearn(connection, settings, learned)
         # Locked only now, and briefly, because writers of the unit's rows wait. Decisions in the meantime were never learned.
         store.hold_writers(connection, erasure.unit_id)
@@ -131,6 +131,7 @@ def _erase(engine: Engine, settings: Settings, erasure_id: str) -> None:
         counts = store.decisions_by_arm(connection, decisions)
         removed = store.remove(connection, erasure.unit_id, decisions)
         removed["training_ledger"] += lessons
+        removed["warm_lessons"] = warm_lessons
         receipt = Receipt(
             erasure_id=erasure.id,
             unit_hash=erasure.unit_hash,
@@ -141,6 +142,18 @@ def _erase(engine: Engine, settings: Settings, erasure_id: str) -> None:
         store.finish(connection, erasure.id, receipt | {"signature": sign(settings.secret_key, receipt)})
     with transaction(engine) as connection:
         store.sample_again(connection)
+
+
+def _hold_learners(connection: Connection, experiment_ids: list[int]) -> None:
+    """Let nothing learn in these experiments, and in those whose arms began with what was decided here.
+
+    A warm start holds the experiment that it learns from. So what began meanwhile is seen once these are locked.
+    """
+    held: set[int] = set()
+    while wanted := {*experiment_ids, *warm.learners(connection, experiment_ids)} - held:
+        for experiment_id in sorted(wanted):
+            training.lock_every_lineage(connection, experiment_id)
+        held |= wanted
 
 
 def _relearn(connection: Connection, settings: Settings, learned: list[Learned]) -> list[RelearnedModel]:

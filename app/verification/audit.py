@@ -15,9 +15,10 @@ from app.deciding.store.decisions import StoredDecision
 from app.design.experiment_config import ExperimentConfig
 from app.foundation.settings import Settings
 from app.foundation.store.engine import transaction
-from app.learning import challenge, refit
+from app.learning import challenge, refit, warm
 from app.learning.examples import Configs, examples_of, joined_reward
 from app.learning.store import rebuilds, training
+from app.learning.store import warm as warm_store
 from app.people import receipts
 from app.registry import signed_bytes as model_bytes
 from app.registry.lookup import stored_experiment
@@ -182,7 +183,7 @@ class _Auditor:
     def _replayed(self, version: VersionInfo) -> str | None:
         if self._lacks_receipt(version):
             return "it was erased, but no receipt says so"
-        if version.forgotten or training.has_erased(self._connection, version.id):
+        if version.forgotten or self._has_erased(version):
             self._report.versions_erased += 1
             return None
         _, plain = model_bytes.load(self._connection, version.id, self._secret)
@@ -197,10 +198,25 @@ class _Auditor:
         _, parent = model_bytes.load(self._connection, version.parent_id, self._secret)
         if version.kind == COPIED:
             return None if parent == plain else "it is a copy of a version, and has other bytes than that one"
-        return self._learned(version, policy, parent, plain)
+        learned = self._warmed if version.kind == warm.KIND else self._learned
+        return learned(version, policy, parent, plain)
+
+    def _has_erased(self, version: VersionInfo) -> bool:
+        if training.has_erased(self._connection, version.id):
+            return True
+        began = bool(version.manifest.get(warm.KIND))
+        return began and warm_store.has_erased(self._connection, version.experiment_id, version.arm)
+
+    def _warmed(self, version: VersionInfo, policy: BanditPolicy, untrained: bytes, plain: bytes) -> str | None:
+        examples = warm.examples_of_arm(self._connection, version.experiment_id, version.arm, policy)
+        if len(examples) != version.manifest["decisions"]:
+            return f"its ledger has {len(examples)} decisions, the manifest says {version.manifest['decisions']}"
+        same = warm.learned(untrained, policy, examples) == plain
+        return None if same else "learning the other log again gives other bytes"
 
     def _learned(self, version: VersionInfo, policy: BanditPolicy, parent: bytes, plain: bytes) -> str | None:
-        relearned, count = parent, 0
+        before = warm.examples_before(self._connection, version, policy)
+        relearned, count = warm.learned(parent, policy, before) if before and not policy.rebuilds else parent, 0
         forward: list[list[Example]] = []  # of a staged candidate, round by round
         feedback_version = version.manifest.get("feedback_version", 0)
         for rows in training.rounds_of(self._connection, version.id, version.manifest.get("rounds")):
@@ -212,9 +228,10 @@ class _Auditor:
             if version.kind == STAGED:
                 forward.append(examples)
             elif policy.rebuilds and version.kind == "rebuild":
-                newest = examples[-MOST_ROWS:]
+                whole = before + examples
+                newest = whole[-MOST_ROWS:]
                 pinned = version.manifest.get("pinned", "")
-                relearned = learn_from_nothing(policy, newest, "", len(examples) - len(newest), pinned)
+                relearned = learn_from_nothing(policy, newest, "", len(whole) - len(newest), pinned)
             elif examples:
                 relearned = learn(relearned, policy, examples)
             count += len(rows)

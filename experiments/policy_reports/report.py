@@ -34,6 +34,7 @@ from experiments.validation import (
     FloatArray,
     IntArray,
     codes,
+    counts,
     refuse_first,
     rewards,
     same_length,
@@ -69,6 +70,9 @@ class Assumptions(NamedTuple):
     possible_weight: ArrayLike | None = None
     """Shape (rows,): the largest weight that any action of the row could have had, infinite where it is unknown. None
     takes `max_weight` for all rows."""
+    stands_for: ArrayLike | None = None
+    """Shape (rows,): how many decisions a row stands for because the others were not logged, 1 / (1 - pdrop) of a thinned
+    log. Values are then those of all decisions (Horvitz and Thompson 1952, with known chances). None: one."""
 
 
 NO_ASSUMPTIONS = Assumptions()
@@ -120,7 +124,8 @@ def evaluate_rows(
 ) -> OffPolicyReport:
     """Report from columns of one value per row, in time order (the confidence sequences depend on the order).
 
-    `unit` holds codes 0..units-1 and clusters the standard errors. Raises `DataError` for propensities outside (0, 1]
+    `unit` holds codes 0..units-1 and clusters the standard errors. With `Assumptions.stands_for`, intervals are those of sums of
+    units. Raises `DataError` for propensities outside (0, 1]
     or so small that a weight exceeds 1e75, target probabilities outside [0, 1], rewards outside the declared range or
     beyond 1e75, NaN anywhere, a weight above its largest one.
     """
@@ -129,15 +134,19 @@ def evaluate_rows(
         np.abs(r) > LARGEST_WEIGHT, r, "reward is {value}", f"rewards beyond {LARGEST_WEIGHT:g} cannot be squared"
     )
     unit = None if unit is None else codes("unit", unit, len(np.atleast_1d(unit)))
+    n_of = None if assumptions.stands_for is None else counts(assumptions.stands_for, len(w))
+    if n_of is not None and unit is None:
+        unit = np.arange(len(w))
     same_length(weight=w, reward=r, unit=unit)
     q, v = _checked_model(model, len(w))
     settings = _settings(r, assumptions)
     _refuse_heavier(w, settings.max_weight)
-    total = sums.policy_sums(w, r, q, v, settings.thresholds)
-    units = None if unit is None else sums.unit_moments(w, r, (q, v), settings.thresholds, unit)
-    rows = row_intervals.Rows(w, r, q, v, _possible(assumptions.possible_weight, len(w), settings), unit)
+    total = sums.policy_sums(w, r, q, v, settings.thresholds, n_of)
+    units = None if unit is None else sums.unit_moments(w, r, (q, v), settings.thresholds, unit, n_of)
+    possible, weight = _possible(assumptions.possible_weight, len(w), settings), 1.0 if n_of is None else n_of
+    rows = row_intervals.Rows(w, r, q, v, possible, unit, weight)
     log_sums = LogSums(total, units, settings, model is not None, unsupported_mass)
-    return _assemble(log_sums, row_intervals.by_estimator(rows, settings, total), _effective_units(w, unit))
+    return _assemble(log_sums, row_intervals.by_estimator(rows, settings, total), _effective_units(w * weight, unit))
 
 
 def report_from_sums(

@@ -35,6 +35,8 @@ class Rows(NamedTuple):
     possible: FloatArray
     """The largest weight that any action of the row could have had; infinite where it is unknown."""
     unit: IntArray | None
+    stands_for: FloatArray | float = 1.0
+    """How many decisions each row stands for."""
 
 
 def by_estimator(rows: Rows, settings: Settings, total: PolicySums) -> ByEstimator:
@@ -99,10 +101,10 @@ def _cressie_read(total: PolicySums, settings: Settings) -> Interval:
 
 
 def _of_units(rows: Rows, settings: Settings) -> ByEstimator:
-    one = np.ones_like(rows.w)
-    parts = {"ips": (rows.w * rows.r, one), "snips": (rows.w * rows.r, rows.w)}
+    one, w = np.ones_like(rows.w) * rows.stands_for, rows.w * rows.stands_for
+    parts = {"ips": (w * rows.r, one), "snips": (w * rows.r, w)}
     if rows.q is not None and rows.v is not None:
-        parts["dr"] = (rows.v + rows.w * (rows.r - rows.q), one)
+        parts["dr"] = (rows.stands_for * rows.v + w * (rows.r - rows.q), one)
     bounds, alpha = settings.reward_range, settings.alpha
     closed = unit_sums.shut(unit_sums.unit_sums(*parts["snips"], rows.unit), bounds)
     out = {}
@@ -114,6 +116,6 @@ def _of_units(rows: Rows, settings: Settings) -> ByEstimator:
         out[name]["always_valid"] = sequence._replace(note=sequence.note or ("" if closed else OF_UNITS))
     amount, weight = parts.get("dr", parts["ips"])
     widest = bounds[1] - bounds[0]
-    lift = unit_sums.unit_sums(amount - rows.r, weight, rows.unit)
+    lift = unit_sums.unit_sums(amount - rows.stands_for * rows.r, weight, rows.unit)
     out["lift"] = {"unit_sums": unit_sums.one_look(lift, (-widest, widest), alpha)}
     return out

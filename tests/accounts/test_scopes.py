@@ -48,7 +48,8 @@ def test_two_first_starts_at_once_make_one_administrators_key(engine: Engine, da
     with ThreadPoolExecutor(1) as pool:
         with engine.begin() as connection:
             platform.next_revision(connection)
-            keys._store(connection, keys._random_key(), ["admin"], name="administrator", actor="cli")
+            key = StoredKey("lw_0123456789ab", b"hash", "administrator", ["admin"], None, None, None, None)
+            keys._store(connection, key, "cli")
             second = pool.submit(keys.ensure_admin_key, engine)
             wait_for(lambda: bool(query(database_url, waiting)[0][0]), 20, "the second start's wait")
         assert second.result() is None

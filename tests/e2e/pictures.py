@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from playwright.sync_api import Page, sync_playwright
 
 from tests.e2e import camera
+from tests.e2e.support import type_id
 from tests.service import ROOT
 
 FOLDER = ROOT / "docs" / "pictures"
@@ -47,6 +48,9 @@ class Walk(NamedTuple):
 
     def fill(self, label: str, text: str) -> None:
         self.page.get_by_label(label, exact=True).first.fill(text)
+
+    def type_id(self, label: str, text: str) -> None:
+        type_id(self.page, label, text)
 
     def choose(self, label: str, value: str) -> None:
         self.page.get_by_label(label, exact=True).first.select_option(value)
@@ -100,19 +104,19 @@ def _define(walk: Walk) -> None:
     """The wizard, step by step."""
     walk.press("New experiment")
     walk.fill("Name", "Which tip to show first")
-    walk.fill("Key", KEY)
+    walk.type_id("Key", KEY)
     walk.fill("Hypothesis", "Newcomers on a phone want the tour; people who have a course already want to set a goal.")
     walk.take("wizard-purpose", "nav[aria-label=Steps]", "#step")
     walk.press("Save and go on")
     for name, title, text in TIPS:
-        walk.fill("Id", name)
+        walk.type_id("Id", name)
         walk.fill("Title", title)
         walk.fill("Text", text)
         if name == TIPS[-1][0]:
             walk.take("wizard-actions", "#step .head-row", "#action")
         walk.press("Add this action")
     walk.press("Save and go on")
-    walk.fill("The one action (its id)", "tour")
+    walk.choose("The one action", "tour")
     walk.take("wizard-arms", "nav[aria-label=Steps]", "fieldset.arm:nth-of-type(2)", 1100)
     walk.press("Save and go on")
     walk.press("Save and work it out")
@@ -131,7 +135,6 @@ def _define(walk: Walk) -> None:
 
 def _add_metric(walk: Walk) -> None:
     walk.press("Add a metric")
-    walk.fill("Key", "unsubscribed")
     walk.fill("Name in reports", "Unsubscribed from mails")
     walk.choose("Role", "guardrail")
     walk.choose("Better is", "decrease")

@@ -1,9 +1,10 @@
 """Shared by the browser tests: an installation, signing in, sample data, and the accessibility check."""
 
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from playwright.sync_api import Page
+from playwright.sync_api import Locator, Page
 
 from tests.service import Client, engine_of, query, wait_for
 
@@ -31,6 +32,14 @@ def sign_in(page: Page, site: Site, role: str = "admin", name: str = "") -> str:
     page.click("main button")
     page.wait_for_url(f"{site.url}/admin/")
     return name
+
+
+def type_id(within: Page | Locator, label: str, text: str) -> None:
+    """Unfold the key or id that is hidden until somebody wants it, and type one."""
+    summary = within.locator("summary").filter(has_text=re.compile(f"^{label}:"))
+    if not summary.evaluate("element => element.parentElement.open"):
+        summary.click()
+    within.get_by_label(label, exact=True).fill(text)
 
 
 def faults(page: Page, axe: Path) -> str:

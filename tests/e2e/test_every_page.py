@@ -61,6 +61,7 @@ PAGES = (
     "/admin/people/erasures/{erasure}",
     "/admin/experiments/speaks/off-policy",
     "/admin/experiments/speaks/off-policy/cap",
+    f"{ONE}/policy/warm-start",
     "/admin/experiments/speaks/private-reports",
     "/admin/experiments/speaks/decisions",
     "/admin/account",

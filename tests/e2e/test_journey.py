@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.support import PASSWORD, Site, sign_in
+from tests.e2e.support import PASSWORD, Site, sign_in, type_id
 from tests.service import engine_of, make_key, query, wait_for
 
 KEY = "welcome-tip"
@@ -55,7 +55,7 @@ def test_an_empty_platform_explains_itself_and_offers_the_wizard(boss: Page) -> 
 
 def test_the_wizard_keeps_what_is_typed_and_explains_mistakes(boss: Page) -> None:
     boss.get_by_label("Name", exact=True).fill("Which tip <b>greets</b> people")
-    boss.get_by_label("Key", exact=True).fill("not a key!")
+    type_id(boss, "Key", "not a key!")
     boss.get_by_label("Hypothesis").fill('Newcomers want "first steps"; others want news.')
     boss.locator(".wizard-buttons").get_by_role("button", name="Save", exact=True).click()
     expect(boss.locator("[id='/key-help'] .mistake")).to_be_visible()
@@ -66,7 +66,7 @@ def test_the_wizard_keeps_what_is_typed_and_explains_mistakes(boss: Page) -> Non
 
 def test_actions_are_added_with_a_live_preview(boss: Page) -> None:
     for name, title in (("steps", "First steps"), ("news", "What is new"), ("quiet", "Nothing today")):
-        boss.get_by_label("Id", exact=True).fill(name)
+        type_id(boss, "Id", name)
         boss.get_by_label("Title", exact=True).fill(title)
         expect(boss.locator("#preview")).to_contain_text(title)
         boss.get_by_role("button", name="Add this action").click()
@@ -84,7 +84,7 @@ def test_shares_always_sum_to_100(boss: Page) -> None:
         boss.keyboard.press("ArrowRight")
     values = [float(share.input_value() or 0) for share in shares.all()]
     assert sum(values) == pytest.approx(100)
-    boss.get_by_label("The one action (its id)").first.fill("quiet")
+    boss.get_by_label("The one action").first.select_option("quiet")
     boss.get_by_role("button", name="Save and go on").click()
 
 

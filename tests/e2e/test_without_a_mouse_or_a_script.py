@@ -2,7 +2,7 @@
 
 from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.support import PASSWORD, Site, sign_in
+from tests.e2e.support import PASSWORD, Site, sign_in, type_id
 from tests.service import engine_of, query
 
 
@@ -13,17 +13,16 @@ def test_an_experiment_is_defined_and_started_without_javascript(chromium: Brows
     sign_in(page, site, "editor", "plain")
     page.get_by_role("button", name="Define an experiment").click()
     page.get_by_label("Name", exact=True).fill("Plain")
-    page.get_by_label("Key", exact=True).fill("plain")
     page.get_by_role("button", name="Save and go on").click()
     for name in ("one", "two"):
-        page.get_by_label("Id", exact=True).fill(name)
+        type_id(page, "Id", name)
         page.get_by_label("Title", exact=True).fill(f"Title of {name}")
         page.get_by_role("button", name="Add this action").click()
         expect(page.locator("main")).to_contain_text(f"Title of {name}")
     page.get_by_role("button", name="Save and go on").click()
     shares = page.locator("input[data-share]")
     shares.nth(0).fill("30")  # 30 + 60 + 20: nobody makes them sum to 100 without a script
-    page.get_by_label("The one action (its id)").first.fill("one")
+    page.get_by_label("The one action").first.select_option("one")
     page.get_by_role("button", name="Save and go on").click()
     page.goto(page.url.rsplit("/", 1)[0] + "/review")
     expect(page.locator("main")).to_contain_text("fixing first")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.support import Site, faults, sign_in, wider_than_the_window
+from tests.e2e.support import Site, faults, sign_in, type_id, wider_than_the_window
 
 KEY = "composed-here"
 
@@ -15,7 +15,7 @@ def _save(page: Page) -> None:
 
 def _part(page: Page, slot: int, part: int, name: str, text: str) -> None:
     fields = f"[id='/composition/slots/{slot}/parts/{part}']"
-    page.locator(fields).get_by_label("Id", exact=True).fill(name)
+    type_id(page.locator(fields), "Id", name)
     page.locator(fields).get_by_label("Text in en").fill(text)
 
 
@@ -24,7 +24,7 @@ def _begin(page: Page, site: Site) -> None:
     page.goto(f"{site.url}/admin/")
     page.get_by_role("button", name="New experiment").or_(page.get_by_role("button", name="Define")).first.click()
     page.get_by_label("Name", exact=True).fill("Composed")
-    page.get_by_label("Key", exact=True).fill(KEY)
+    type_id(page, "Key", KEY)
     page.get_by_role("button", name="Save and go on").click()
     page.get_by_role("button", name="A message composed of parts").click()
     expect(page.get_by_role("heading", name="2 slots")).to_be_visible()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.support import Site, faults, sign_in, wider_than_the_window
+from tests.e2e.support import Site, faults, sign_in, type_id, wider_than_the_window
 from tests.wizard.test_document import COMPOSED, MESSAGES
 
 
@@ -46,12 +46,11 @@ def test_full_forms_and_their_mistakes_are_accessible_on_a_phone(
         assert not wider_than_the_window(page), address
     page.goto(f"{drafts['messages']}/people")
     page.get_by_label("At most so many messages").first.fill("two")
-    page.get_by_label("Time zone").fill("Wien")
     page.locator(".wizard-buttons").get_by_role("button", name="Save", exact=True).click()
-    expect(page.locator("[id='/fatigue/quiet_hours/time_zone-help'] .mistake")).to_be_visible()
+    expect(page.locator("[id='/fatigue/caps/0/limit-help'] .mistake")).to_be_visible()
     assert not faults(page, axe)
     page.get_by_label("At most so many messages").first.fill("2")
-    page.get_by_label("Time zone").fill("Europe/Vienna")
+    page.get_by_label("Time zone").select_option("Europe/Vienna")
     page.locator(".wizard-buttons").get_by_role("button", name="Save", exact=True).click()
     expect(page.get_by_text("Saved.", exact=True)).to_be_visible()
     context.close()
@@ -66,7 +65,7 @@ def test_a_message_is_written_with_a_script_and_previewed_for_the_sample_user(
     page.goto(f"{drafts['messages']}/actions")
     text = page.get_by_label("Text of the message")
     expect(text).to_be_hidden()
-    page.get_by_label("Id", exact=True).fill("written")
+    type_id(page, "Id", "written")
     page.get_by_label("What Loopwise itself says").select_option("in_app")
     text.fill("{{ user_name | default: 'You' }}: {{ lessons }} to go")
     page.get_by_role("button", name="Save and preview").click()

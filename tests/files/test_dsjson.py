@@ -110,7 +110,6 @@ def test_what_is_no_decision_is_left_out_and_counted(tmp_path: Path, name: str, 
 
 
 REFUSED: dict[str, tuple[Any, str]] = {
-    "thinned out": (event(EventId="e2", pdrop=0.5), "thinned out unevenly"),
     "all dropped": (event(EventId="e2", pdrop=1), "pdrop is 1"),
     "pdrop is a word": (event(EventId="e2", pdrop="some"), "pdrop is 'some'"),
     "slates": ({"c": {"_multi": [{"_slot_id": 0}], "_slots": [{}]}}, "slates"),

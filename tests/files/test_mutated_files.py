@@ -40,7 +40,7 @@ def record(number: int) -> dict[str, Any]:
         "actions": [{"id": name, "features": {"f": index}} for index, name in enumerate("abc")], "distribution": chances,
         "action": "abc"[chosen], "propensity": chances[chosen], "arm_propensity": chances[chosen],
         "arm_distributions": {"on": chances}, "experiment": {"arms": arms, "control_arm": "on", "reward": {"min": 0, "max": 1}},
-        "reward": float(number % 2),
+        "reward": float(number % 2), "stands_for": 1.0 + number % 2,
     }  # fmt: skip
     return {name: values[name] for name in FIELDS}
 

@@ -408,12 +408,6 @@ def test_events_that_are_no_decisions_are_left_out_and_counted(lab: Lab, tmp_pat
     assert any("never shown" in reason for reason in done.skipped)
 
 
-def test_a_log_that_was_thinned_out_is_refused(lab: Lab, tmp_path: Path) -> None:
-    path = _dsjson(tmp_path / "log.dsjson", [_event(0), _event(1, pdrop=0.9)])
-    with pytest.raises(FileRefused, match="line 2: the log was thinned out"):
-        transfer.import_log(lab.runtime.engine, path, "thinned")
-
-
 def test_codes_in_a_csv_stay_different_and_numbers_stay_numbers(lab: Lab, tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     rows = ["01234,12e4,1.50,-1e-05", "1234,120000,,2E+3", "AB1,1_000,3,0.", "AB2,1000,-0.5,7"]

@@ -87,7 +87,7 @@ def test_a_unit_is_left_out_of_every_report_and_taken_back(lab: Lab, bot: str) -
 
 
 def test_a_rule_leaves_out_units_with_too_many_decisions_on_a_day_until_it_is_lifted(lab: Lab, bot: str) -> None:
-    exclusions.exclude(lab.runtime.engine, "bot", ["u-tester"], "one of us", "ann")
+    exclusions.exclude(lab.runtime.engine, "bot", ["u-tester", "u-tester"], "one of us", "ann")
     lab.change("bot", decision_rule={"max_decisions_per_day": 100})
     assert line(lab.results("bot"))["interval"]["low"] > 0
     listed = exclusions.listed(lab.runtime.engine, "bot")

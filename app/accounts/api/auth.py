@@ -75,7 +75,7 @@ def identify(directory: KeyDirectory, knock: Knock) -> Steps[Admitted]:
     publishable = stored.origins is not None
     if stored.origins is not None:
         browsers.check_origin(stored.origins, knock.origin or knock.own_origin)
-    caller = Caller(stored.id, frozenset(stored.scopes), stored.experiment_id, publishable)
+    caller = Caller(stored.id, frozenset(stored.scopes), stored.experiment_id, publishable, stored.test)
     return Admitted(caller, knock.origin if publishable else None)
 
 

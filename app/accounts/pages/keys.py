@@ -34,6 +34,7 @@ def keys() -> ResponseReturnValue:
                 experiment_key=form.get("experiment", "").strip() or None,
                 name=form.get("name", "").strip()[:200],
                 origins=form.get("origins", "").split() or None,
+                test="test" in form,
                 actor=user().name,
             )
             process().refresh()

@@ -21,14 +21,16 @@ class StoredKey(NamedTuple):
     created_at: datetime | None  # null: not stored yet
     revoked_at: datetime | None  # null: valid
     origins: list[str] | None  # web pages that may use it, which makes it publishable; null: a server's secret
+    test: bool = False  # its decisions are trials
 
 
+_GIVEN = ("id", "secret_hash", "name", "scopes", "experiment_id", "origins", "test")
 _columns = [_k.c[name] for name in StoredKey._fields]
 
 
 def add(connection: Connection, *, key: StoredKey, revision: int) -> None:
     """Store a key."""
-    values = {name: getattr(key, name) for name in ("id", "secret_hash", "name", "scopes", "experiment_id", "origins")}
+    values = {name: getattr(key, name) for name in _GIVEN}
     connection.execute(insert(_k).values(**values, revision=revision))
 
 

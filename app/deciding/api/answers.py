@@ -56,6 +56,7 @@ class DecideAnswer(BaseModel):
     ineligible: list[Ineligible]
     slots: list[SlotAnswer] | None = Field(default=None, description="Of a composed message; otherwise not there.")
     positions: list[PositionAnswer] | None = Field(default=None, description="When a list was asked for.")
+    test: bool | None = Field(default=None, description="True: a trial, which counts nowhere; otherwise not there.")
     unfilled: int | None = Field(default=None, ge=0, description="Positions of the list for which no action was left.")
 
 

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from sqlalchemy import Connection, bindparam, func, select, text
 
 from app.foundation.store import chain, tables
-from app.foundation.store.fragments import IN_KEYS, DecisionKey, keys
+from app.foundation.store.fragments import IN_KEYS, TRIAL, DecisionKey, keys
 
 _d = tables.decisions
 
@@ -83,7 +83,7 @@ class StoredDecision(NamedTuple):
     context: dict[str, JsonValue]
     encoding_version: int
     message: dict[str, str] | None
-    state: str  # active, deferred, unanswered, imported
+    state: str  # active, deferred, unanswered, imported, trial
     confirmed: bool
     seal: str  # empty: imported
     decided_at: datetime
@@ -171,13 +171,21 @@ def find(connection: Connection, key: DecisionKey) -> StoredDecision | None:
     return find_many(connection, [key]).get(key)
 
 
-def experiments_with(connection: Connection, ids: Iterable[str]) -> dict[str, list[int]]:
-    """Return the experiments that have a decision of these ids, by id, in order. Unknown ids are missing."""
-    query = select(_d.c.id, _d.c.experiment_id).where(_d.c.id == func.any(bindparam("ids")))
+class Having(NamedTuple):
+    """Which experiments have decisions of some ids, and which of these are trials."""
+
+    experiments: dict[str, list[int]]  # by id, in order; unknown ids are missing
+    trials: set[DecisionKey]
+
+
+def experiments_with(connection: Connection, ids: Iterable[str]) -> Having:
+    """Find the experiments that have a decision of these ids."""
+    query = select(_d.c.id, _d.c.experiment_id, _d.c.state).where(_d.c.id == func.any(bindparam("ids")))
+    rows = connection.execute(query.order_by(_d.c.experiment_id), {"ids": list(ids)}).all()
     experiments: dict[str, list[int]] = {}
-    for row in connection.execute(query, {"ids": list(ids)}):
+    for row in rows:
         experiments.setdefault(row.id, []).append(row.experiment_id)
-    return {id_: sorted(having) for id_, having in experiments.items()}
+    return Having(experiments, {(row.experiment_id, row.id) for row in rows if row.state == TRIAL})
 
 
 def distributions(connection: Connection, experiment_id: int, ids: list[str]) -> dict[str, list[float]]:

@@ -6,7 +6,7 @@ import orjson
 from sqlalchemy import Connection, text
 
 from app.foundation.fields import JsonObject
-from app.foundation.store.fragments import ITS_OUTCOME
+from app.foundation.store.fragments import ITS_OUTCOME, NOT_TRIAL
 from app.foundation.store.locks import Kind, hold_all
 
 MAX_CONTACTS = 1000  # per unit; caps cannot count more
@@ -60,7 +60,7 @@ _STATE = text(
         (SELECT denied FROM restrictions r WHERE r.unit_id = q.unit_id) AS denied,
         CASE WHEN q.contacts_s > 0 THEN (SELECT json_agg(json_build_array(experiment_id, action, channel, at)) FROM (
             SELECT experiment_id, eligible[chosen + 1] AS action, channel, extract(epoch FROM decided_at)::float8 AS at
-            FROM decisions WHERE unit_id = q.unit_id AND channel IS NOT NULL
+            FROM decisions WHERE unit_id = q.unit_id AND channel IS NOT NULL AND {NOT_TRIAL}
               AND decided_at > n.now - make_interval(secs => q.contacts_s)
             ORDER BY decided_at DESC LIMIT :most
         ) c) END AS contacts,

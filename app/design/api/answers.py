@@ -67,7 +67,7 @@ class DeletedAnswer(BaseModel):
 class ModelVersionAnswer(BaseModel):
     number: int
     parent: int | None
-    kind: Literal["initial", "incremental", "refit", "rebuild", "relearned", "challenger", "staged", "copied"]
+    kind: Literal["initial", "incremental", "refit", "rebuild", "relearned", "challenger", "staged", "copied", "warm"]
     trained_on: int = Field(description="Decisions that this round learned from.")
     examples: int = Field(description="Decisions learned from, with all ancestors'.")
     sha256: str

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
+from app.foundation.store.fragments import NOT_TRIAL
+
 
 class Beginning(NamedTuple):
     """An experiment that has no settled decision yet."""
@@ -16,8 +18,8 @@ class Beginning(NamedTuple):
 
 # Each part reads the first row of an index, however long the log is.
 _BEGINNING = text(
-    """
-    SELECT (SELECT min(decided_at) FROM decisions WHERE experiment_id = :id) AS first_at,
+    f"""
+    SELECT (SELECT min(decided_at) FROM decisions WHERE experiment_id = :id AND {NOT_TRIAL}) AS first_at,
         (SELECT min(first.closes_at) FROM unnest(CAST(:arms AS text[])) AS named (arm) CROSS JOIN LATERAL (
             SELECT a.closes_at FROM awaiting_outcome a
             WHERE a.experiment_id = :id AND a.arm = named.arm ORDER BY a.closes_at LIMIT 1) first) AS closes_at,

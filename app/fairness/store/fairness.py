@@ -6,7 +6,7 @@ from typing import NamedTuple
 from pydantic import JsonValue
 from sqlalchemy import Connection, text
 
-from app.foundation.store.fragments import ITS_OUTCOME, KNOWN_CHANCES, its_decision
+from app.foundation.store.fragments import ITS_OUTCOME, KNOWN_CHANCES, NOT_TRIAL, its_decision
 
 BLOCKS = 20  # of units, for the jackknife
 MOST_VALUES = 8  # of a field of people; the rest is one value
@@ -16,7 +16,7 @@ OTHER = "(other)"
 _NEWEST = f"""
     SELECT d.arm, d.unit_id, d.eligible, {KNOWN_CHANCES} AS chances, d.chosen, d.propensity, o.reward
     FROM (
-        SELECT * FROM decisions WHERE experiment_id = :id ORDER BY decided_at DESC LIMIT :most
+        SELECT * FROM decisions WHERE experiment_id = :id AND {NOT_TRIAL} ORDER BY decided_at DESC LIMIT :most
     ) d JOIN analysed o ON {ITS_OUTCOME}
 """
 _EXPOSURE = text(

@@ -59,7 +59,7 @@ class LoggedDecisionAnswer(BaseModel):
     propensity: float = Field(description="The arm's probability of the action.")
     reward: float | None = Field(description="null: it is not settled yet.")
     reward_events: int | None
-    state: str = Field(description="active, deferred, unanswered or imported.")
+    state: str = Field(description="active, deferred, unanswered or imported; trials are left out.")
 
 
 class DecisionListAnswer(BaseModel):

@@ -9,13 +9,13 @@ from sqlalchemy import Connection, text
 
 from app.foundation.store import chain
 from app.foundation.store.engine import AnyRow
-from app.foundation.store.fragments import ITS_OUTCOME, its_decision
+from app.foundation.store.fragments import ITS_OUTCOME, NOT_A_TRIAL, its_decision
 from bandits.encoding import ENCODING_VERSION
 
 _SETTLED = text(
     f"""
     SELECT d.id, d.arm, d.unit_id, d.config_version, d.policy_version, d.actions, d.eligible, d.distribution, d.chosen,
-        d.propensity, d.context, o.reward, d.decided_at, d.arm_distributions
+        d.propensity, d.context, o.reward, d.decided_at, d.arm_distributions, NULL, true, d.stands_for
     FROM analysed o JOIN decisions d ON {its_decision("o")}
     WHERE o.experiment_id = :id ORDER BY d.decided_at, d.id
     """
@@ -32,7 +32,7 @@ _PAGE = """
         d.state
     FROM decisions d LEFT JOIN outcomes o ON {its_outcome}
         LEFT JOIN shares ON shares.arm = d.arm AND shares.config_version = d.config_version
-    WHERE d.experiment_id = :experiment_id {since} {until} {before}
+    WHERE d.experiment_id = :experiment_id AND {not_a_trial} {since} {until} {before}
     ORDER BY d.decided_at DESC, d.id DESC LIMIT :most
 """
 _PARTS = {
@@ -77,7 +77,7 @@ def newest_page(
     """
     given = {"since": since, "until": until, "before": before}
     parts = {name: _PARTS[name] if value is not None else "" for name, value in given.items()}
-    query = _PAGE.format(its_outcome=ITS_OUTCOME, **parts)
+    query = _PAGE.format(its_outcome=ITS_OUTCOME, not_a_trial=NOT_A_TRIAL, **parts)
     at, last = before or (None, None)
     values = {"experiment_id": experiment_id, "since": since, "until": until, "before_at": at, "before_id": last}
     named = {name: value for name, value in values.items() if f":{name}" in query}
@@ -116,7 +116,9 @@ def readable_page(
     """
     parts = {name: part if getattr(wanted, name) is not None else "" for name, part in _PARTS.items()}
     more = _READABLE + ("" if wanted.unit_id is None else " AND d.unit_id = :unit_id")
-    query = _PAGE.format(its_outcome=ITS_OUTCOME, **parts | {"before": f"{parts['before']} {more}"})
+    query = _PAGE.format(
+        its_outcome=ITS_OUTCOME, not_a_trial=NOT_A_TRIAL, **parts | {"before": f"{parts['before']} {more}"}
+    )
     at, last = wanted.before or (None, None)
     values = wanted._asdict() | {"experiment_id": experiment_id, "before_at": at, "before_id": last}
     named = {name: value for name, value in values.items() if f":{name}" in query and name != "before"}
@@ -137,13 +139,14 @@ _IMPORT = text(
     WITH input AS (
         SELECT * FROM json_to_recordset(:rows) AS t (
             id text, unit_id text, own json, eligible text[], distribution float8[], chosen int, propensity float8,
-            context json, reward float8, decided_at timestamptz, arm text, config_version int, arm_distributions json)
+            context json, reward float8, decided_at timestamptz, arm text, config_version int, arm_distributions json,
+            stands_for float8)
     ), stored AS (
         INSERT INTO decisions (id, experiment_id, config_version, key_id, body_hash, unit_id, arm, policy_version, actions,
             eligible, distribution, chosen, propensity, draw, context, encoding_version, state, seal, decided_at, closes_at,
-            arm_distributions)
+            arm_distributions, stands_for)
         SELECT id, :experiment_id, config_version, 'import', '', unit_id, arm, 0, own, eligible, distribution, chosen,
-            propensity, 0, context, :encoding, 'imported', '', decided_at, decided_at, arm_distributions
+            propensity, 0, context, :encoding, 'imported', '', decided_at, decided_at, arm_distributions, stands_for
         FROM input
     ), settled AS (
         INSERT INTO outcomes (experiment_id, decision_id, arm, unit_id, reward, events, decided_at, config_version, opened_at,
@@ -178,6 +181,7 @@ class ImportedDecision(NamedTuple):
     arm: str
     config_version: int
     arm_distributions: dict[str, list[float]] | None  # by arm; None: the file does not hold them
+    stands_for: float | None  # decisions of which only this one was logged; None: 1
 
 
 def add_imported(

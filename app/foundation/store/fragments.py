@@ -25,6 +25,13 @@ def keys(of: Iterable[DecisionKey]) -> dict[str, list[int] | list[str]]:
     return {"experiment_ids": [experiment_id for experiment_id, _ in pairs], "ids": [id_ for _, id_ in pairs]}
 
 
+# A trial: a decision that a call or a key marked as a test. It is made and logged like any other, and it has no reward window,
+# so that it has no outcome and no model learns from it. What reads decisions without their outcomes leaves trials out with
+# ``NOT_A_TRIAL`` (``NOT_TRIAL`` where the decision has no alias d); tests/deciding/test_trials.py finds who does not.
+TRIAL = "trial"
+NOT_TRIAL = f"state <> '{TRIAL}'"
+NOT_A_TRIAL = f"d.{NOT_TRIAL}"
+
 # How long work that failed waits for its next try: from 10 s, doubled each time, to an hour.
 RETRY_PAUSE = "make_interval(secs => least(3600, 10 * 2 ^ least(failures, 10)))"
 

@@ -35,7 +35,7 @@ VIEWS: Final = {
             d.context, d.channel, d.state, d.config_version, d.policy_version, d.decided_at,
             coalesce(d.holdout, false) AS global_holdout
         FROM decisions d JOIN experiments e ON e.id = d.experiment_id
-        WHERE d.erased_at IS NULL AND NOT 'analyse' = ANY(coalesce(d.withheld, ARRAY[]::text[]))
+        WHERE d.erased_at IS NULL AND d.state <> 'trial' AND NOT 'analyse' = ANY(coalesce(d.withheld, ARRAY[]::text[]))
             AND NOT EXISTS (SELECT FROM restrictions r WHERE r.unit_id = d.unit_id AND 'analyse' = ANY(r.denied))
             AND NOT EXISTS (
                 SELECT FROM excluded_units x WHERE x.experiment_id = d.experiment_id AND x.unit_id = d.unit_id)

@@ -49,7 +49,8 @@ _DAYS = text(
 )
 _EVENTS = text(
     f"""
-    SELECT (least(occurred_at, received_at) AT TIME ZONE 'UTC')::date AS day, name, count(*) AS events, count(DISTINCT unit_id) AS units
+    SELECT (least(occurred_at, received_at) AT TIME ZONE 'UTC')::date AS day, name,
+        count(*) AS events, count(DISTINCT unit_id) AS units
     FROM events e WHERE occurred_at >= {_SINCE}
       AND NOT EXISTS (SELECT FROM restrictions r WHERE r.unit_id = e.unit_id AND 'analyse' = ANY(r.denied))
     GROUP BY 1, 2 ORDER BY 1, 2

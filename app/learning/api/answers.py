@@ -13,6 +13,7 @@ class RewardAnswer(BaseModel):
     occurred_at: str
     received_at: str
     late: bool = Field(description="True: it came after the reward window; kept and counted, not learned from.")
+    test: bool | None = Field(default=None, description="True: of a trial, checked and not kept; otherwise not there.")
 
 
 class RewardBatchAnswer(BaseModel):
@@ -28,6 +29,7 @@ class FeedbackAnswer(BaseModel):
     occurred_at: str
     received_at: str
     late: bool = Field(description="True: it came after the reward window; kept and counted, not learned from.")
+    test: bool | None = Field(default=None, description="True: of a trial, checked and not kept; otherwise not there.")
 
 
 class FeedbackBatchAnswer(BaseModel):

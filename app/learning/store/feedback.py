@@ -8,7 +8,7 @@ import orjson
 from sqlalchemy import Connection, select, text
 
 from app.foundation.store import chain, tables
-from app.foundation.store.fragments import IN_KEYS, DecisionKey, keys
+from app.foundation.store.fragments import IN_KEYS, NOT_TRIAL, DecisionKey, keys
 
 _f = tables.feedback
 
@@ -61,6 +61,7 @@ class Answered(NamedTuple):
     id: str
     experiment_id: int
     unit_id: str
+    trial: bool
 
 
 class Recent(NamedTuple):
@@ -72,7 +73,9 @@ class Recent(NamedTuple):
 
 _stored_columns = [_f.c[name] for name in StoredFeedback._fields]
 _FIND = select(*_stored_columns).where(text(f"(experiment_id, decision_id) {IN_KEYS}"))
-_DECISIONS = text("SELECT id, experiment_id, unit_id FROM decisions WHERE id = ANY(:ids) AND erased_at IS NULL")
+_DECISIONS = text(
+    f"SELECT id, experiment_id, unit_id, NOT ({NOT_TRIAL}) AS trial FROM decisions WHERE id = ANY(:ids) AND erased_at IS NULL"
+)
 # All rows of a batch have one time, which their link names: so the clock is read once, whatever the plan.
 _INSERT = text(
     f"""

@@ -10,6 +10,7 @@ from app.foundation.fields import JsonObject
 from app.foundation.store import chain
 from app.foundation.store.engine import AnyRow
 from app.foundation.store.fragments import its_decision
+from app.learning.store import warm
 from app.learning.store.training import EXAMPLE_COLUMNS, OWNER_COLUMNS, Due, Generation, Owner, as_due, rounds_of
 
 SLICE = 2000  # rows per query
@@ -30,7 +31,8 @@ _LINE = text(
     + """
     SELECT m.id, m.manifest->'rounds' AS rounds,
         CASE WHEN m.kind IN ('incremental', 'rebuild', 'staged') THEN (m.manifest->>'decisions')::int ELSE 0 END AS decisions,
-        CASE WHEN m.kind = 'challenger' THEN CAST(m.manifest->>'since' AS timestamptz) END AS since
+        CASE WHEN m.kind = 'challenger' THEN CAST(m.manifest->>'since' AS timestamptz) END AS since,
+        m.experiment_id, m.arm, jsonb_exists(m.manifest, 'warm') AS warm
     FROM line JOIN model_versions m ON m.id = line.id ORDER BY m.id
     """
 )
@@ -67,6 +69,11 @@ def rounds(connection: Connection, version_id: int, most: int | None = None) -> 
     while first > 0 and (most is None or newest < most):
         first -= 1
         newest += line[first].decisions
+    warm_start = next((version for version in line if version.warm), None)
+    if warm_start is not None and first == 0:
+        began = _since(line, 0)
+        found = warm.lessons(connection, warm_start.experiment_id, warm_start.arm)
+        yield [(reward, due) for reward, due in found if due.decided_at >= began]
     for id_, sizes, *_ in line[first:]:
         since = _since(line, id_)
         for learned in rounds_of(connection, id_, sizes):
@@ -94,7 +101,10 @@ def line_has_erased(connection: Connection, version_id: int) -> bool:
             JOIN decisions d ON {its_decision("l")}
             WHERE d.erased_at IS NOT NULL OR d.unit_id = '')
     """
-    return bool(connection.execute(text(_UP + query), {"version_id": version_id}).scalar_one())
+    if connection.execute(text(_UP + query), {"version_id": version_id}).scalar_one():
+        return True
+    line = connection.execute(_LINE, {"version_id": version_id}).all()
+    return any(version.warm and warm.has_erased(connection, version.experiment_id, version.arm) for version in line)
 
 
 def begin_generation(connection: Connection, after: Generation) -> None:

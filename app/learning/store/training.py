@@ -37,6 +37,9 @@ class Due(NamedTuple):
     holdout: bool | None  # true: its unit was in the global holdout; nobody learns from it, and it is in no result
     # The platform's distribution over all arms, in a ledger that holds decisions of any arm; null: its own arm drew it.
     mixture: list[float] | None = None
+    source_id: int | None = (
+        None  # the experiment whose decision it is, where a warm start learned it; null: the arm's own
+    )
 
 
 class Owner(NamedTuple):
@@ -96,7 +99,7 @@ EXAMPLE_COLUMNS = f"""
         ), '[]') AS feedback,
         {_REFUSED}, d.holdout
 """
-as_due = attrgetter(*Due._fields[:-1])  # the mixture is the ledger's
+as_due = attrgetter(*Due._fields[:-2])  # mixture and source are the ledger's
 _DUE = text(
     f"""
     SELECT {EXAMPLE_COLUMNS}

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-from app.foundation.store.fragments import ITS_OUTCOME
+from app.foundation.store.fragments import ITS_OUTCOME, NOT_TRIAL
 
 SLICE = 5000  # rows, or units, per statement: a web process cancels statements after some seconds
 
@@ -45,9 +45,9 @@ _ROWS = text(
     """
 )
 _SAID = text(
-    """
+    f"""
     SELECT unit_id, decided_at AS at, experiment_id, eligible[chosen + 1] AS action, channel FROM decisions
-    WHERE unit_id = ANY(:units) AND channel IS NOT NULL
+    WHERE unit_id = ANY(:units) AND channel IS NOT NULL AND {NOT_TRIAL}
       AND decided_at > CAST(:since AS timestamptz) - make_interval(secs => :window_s)
     """
 )

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, text, upda
 from sqlalchemy.dialects.postgresql import JSONB
 
 from app.foundation.store import tables
-from app.foundation.store.fragments import ABOVE, ITS_OUTCOME, KNOWN_CHANCES, WITHOUT_HELD_OUT, its_decision
+from app.foundation.store.fragments import ABOVE, ITS_OUTCOME, KNOWN_CHANCES, NOT_TRIAL, WITHOUT_HELD_OUT, its_decision
 from app.foundation.store.locks import Kind, try_hold
 from app.foundation.store.locks import hold as hold_lock
 
@@ -35,6 +35,7 @@ class LoggedRow(NamedTuple):
     arm_distributions: dict[str, list[float]] | None = None  # of an imported log: every arm's, by arm
     above: list[str] | None = None  # the actions at earlier positions of its list
     learns: bool = True  # False: its unit refuses learning, or it is held out of rounds
+    stands_for: float | None = None  # of an imported log that was thinned out: how many decisions; null: one
 
 
 def add(connection: Connection, experiment_id: int, request: Mapping[str, JsonValue], actor: str) -> int:
@@ -187,7 +188,7 @@ _LOG = text(
             AND NOT coalesce('learn' = ANY(d.withheld), false)
             AND NOT EXISTS (SELECT FROM restrictions u WHERE u.unit_id = d.unit_id AND 'learn' = ANY(u.denied))
             AND NOT EXISTS (SELECT FROM held_out h WHERE h.experiment_id = o.experiment_id
-                AND h.decision_id = o.decision_id AND h.status = 'held') AS learns
+                AND h.decision_id = o.decision_id AND h.status = 'held') AS learns, d.stands_for
         FROM analysed o JOIN decisions d ON {its_decision("o")}
         WHERE o.experiment_id = :experiment_id
             AND d.decided_at >= coalesce(CAST(:since AS timestamptz), '-infinity')
@@ -222,7 +223,7 @@ _CHOICES = text(
     f"""
     SELECT d.action, d.propensity, o.reward FROM (
         SELECT id, experiment_id, eligible[chosen + 1] AS action, propensity FROM decisions
-        WHERE experiment_id = :experiment_id ORDER BY decided_at DESC LIMIT :most
+        WHERE experiment_id = :experiment_id AND {NOT_TRIAL} ORDER BY decided_at DESC LIMIT :most
     ) d JOIN analysed o ON {ITS_OUTCOME}
     """
 )
@@ -249,8 +250,9 @@ def leave_out_held(connection: Connection) -> None:
 
 def last_version(connection: Connection, experiment_id: int, arm: str, before: datetime) -> int:
     """The model version with which an arm decided last before a time; 0: it had not decided."""
-    query = """
-        SELECT policy_version FROM decisions WHERE experiment_id = :id AND arm = :arm AND decided_at < :before
+    query = f"""
+        SELECT policy_version FROM decisions
+        WHERE experiment_id = :id AND arm = :arm AND decided_at < :before AND {NOT_TRIAL}
         ORDER BY decided_at DESC LIMIT 1
     """
     return int(connection.execute(text(query), {"id": experiment_id, "arm": arm, "before": before}).scalar() or 0)

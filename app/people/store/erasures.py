@@ -141,7 +141,11 @@ def learned_from(connection: Connection, decisions: list[DecisionKey]) -> list[L
         SELECT DISTINCT m.experiment_id, m.arm, m.id AS version_id FROM decisions d
         JOIN training_ledger l ON l.experiment_id = d.experiment_id AND l.decision_id = d.id
         JOIN model_versions m ON m.id = l.version_id
-        WHERE (d.experiment_id, d.id) {IN_KEYS} ORDER BY 1, 2, 3
+        WHERE (d.experiment_id, d.id) {IN_KEYS}
+        UNION
+        SELECT m.experiment_id, m.arm, m.id FROM warm_lessons w
+        JOIN model_versions m ON m.experiment_id = w.experiment_id AND m.arm = w.arm AND jsonb_exists(m.manifest, 'warm')
+        WHERE (w.source_id, w.decision_id) {IN_KEYS} ORDER BY 1, 2, 3
     """
     return [Learned(**row._asdict()) for row in connection.execute(text(query), keys(decisions))]
 

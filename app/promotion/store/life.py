@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
+from app.foundation.store.fragments import NOT_TRIAL
+
 
 class Version(NamedTuple):
     """One version of the configuration, as far as one arm is concerned."""
@@ -54,5 +56,5 @@ def earned(connection: Connection, experiment_id: int, arms: Sequence[str], firs
 
 def has_decided(connection: Connection, experiment_id: int, arm: str) -> bool:
     """Whether an arm has made a decision."""
-    query = "SELECT EXISTS (SELECT FROM decisions WHERE experiment_id = :id AND arm = :arm)"
+    query = f"SELECT EXISTS (SELECT FROM decisions WHERE experiment_id = :id AND arm = :arm AND {NOT_TRIAL})"
     return bool(connection.execute(text(query), {"id": experiment_id, "arm": arm}).scalar_one())

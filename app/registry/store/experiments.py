@@ -178,6 +178,7 @@ def remove_draft(connection: Connection, experiment_id: int) -> None:
     for table in (
         tables.stars,
         tables.lineages,
+        tables.warm_lessons,
         tables.latest,
         tables.candidates,
         tables.feedback_schemas,

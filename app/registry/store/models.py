@@ -23,7 +23,7 @@ class VersionInfo(NamedTuple):
     arm: str
     number: int
     parent_id: int | None  # null: the untrained model
-    kind: str  # initial, incremental, refit, rebuild, relearned, challenger, staged, copied
+    kind: str  # initial, incremental, refit, rebuild, relearned, challenger, staged, copied, warm
     examples: int
     sha256: str
     signature: str
@@ -143,6 +143,13 @@ def find(connection: Connection, experiment_id: int, arm: str, number: int) -> V
     """One version by its number."""
     query = select(*_columns).where(_m.c.experiment_id == experiment_id, _m.c.arm == arm, _m.c.number == number)
     row = connection.execute(query).first()
+    return None if row is None else VersionInfo._make(row)
+
+
+def find_kind(connection: Connection, experiment_id: int, arm: str, kind: str) -> VersionInfo | None:
+    """The newest version of a kind; null: the lineage has none."""
+    query = select(*_columns).where(_m.c.experiment_id == experiment_id, _m.c.arm == arm, _m.c.kind == kind)
+    row = connection.execute(query.order_by(_m.c.number.desc()).limit(1)).first()
     return None if row is None else VersionInfo._make(row)
 
 

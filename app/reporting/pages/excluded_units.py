@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from app.accounts.pages.access import page, user
 from app.design.pages.experiment import experiment_page
 from app.foundation.errors import LoopwiseError
-from app.foundation.fields import pydantic_fields
+from app.foundation.fields import JsonObject, pydantic_fields
 from app.foundation.pages.format import when
 from app.foundation.pages.forms import mistakes
 from app.foundation.serving import process
@@ -31,7 +31,7 @@ def exclude_units(key: str) -> ResponseReturnValue:
         asked = UnitsToExclude.model_validate(typed)
         exclusions.exclude(process().engine, key, asked.unit_ids, asked.reason, user().name)
     except ValidationError as error:
-        return _shown(key, {field.path.split("/")[1]: field.on_page() for field in pydantic_fields(error, typed)}), 422
+        return _refused(key, error, typed)
     except LoopwiseError as error:
         if error.status not in (409, 422):
             raise
@@ -42,9 +42,17 @@ def exclude_units(key: str) -> ResponseReturnValue:
 @page("/experiments/<key>/included-units", "editor", ("POST",))
 def include_unit(key: str) -> ResponseReturnValue:
     """Take one unit back."""
-    asked = UnitsToInclude.model_validate({"unit_ids": [request.form.get("unit_id", "")]})
+    typed = {"unit_ids": [request.form.get("unit_id", "")]}
+    try:
+        asked = UnitsToInclude.model_validate(typed)
+    except ValidationError as error:
+        return _refused(key, error, typed)
     exclusions.include(process().engine, key, asked.unit_ids, user().name)
     return redirect(url_for("admin.excluded_units", key=key, _anchor="list"))
+
+
+def _refused(key: str, error: ValidationError, typed: JsonObject) -> ResponseReturnValue:
+    return _shown(key, {field.path.split("/")[1]: field.on_page() for field in pydantic_fields(error, typed)}), 422
 
 
 def _shown(key: str, errors: dict[str, str] | None = None) -> str:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-from app.foundation.store.fragments import its_decision
+from app.foundation.store.fragments import NOT_TRIAL, its_decision
 
 
 class Stretch(NamedTuple):
@@ -33,7 +33,9 @@ class Span(NamedTuple):
 
 def span(connection: Connection, experiment_id: int) -> Span | None:
     """First and last decision; null when none was made."""
-    query = "SELECT min(decided_at) AS first, max(decided_at) AS last FROM decisions WHERE experiment_id = :id"
+    query = f"""
+        SELECT min(decided_at) AS first, max(decided_at) AS last FROM decisions WHERE experiment_id = :id AND {NOT_TRIAL}
+    """
     row = connection.execute(text(query), {"id": experiment_id}).one()
     return None if row.first is None else Span(row.first, row.last)
 
@@ -161,10 +163,10 @@ class Today(NamedTuple):
 
 
 _TODAY = text(
-    """
+    f"""
     SELECT to_char(clock_timestamp(), 'YYYY-MM-DD') AS day,
-        (SELECT count(*) FROM decisions WHERE experiment_id = :id AND decided_at >= date_trunc('day', clock_timestamp()))
-            AS decisions,
+        (SELECT count(*) FROM decisions WHERE experiment_id = :id AND decided_at >= date_trunc('day', clock_timestamp())
+            AND {NOT_TRIAL}) AS decisions,
         (SELECT count(*) FROM rewards WHERE experiment_id = :id AND received_at >= date_trunc('day', clock_timestamp()))
             AS rewards
     """
@@ -187,6 +189,7 @@ class Choices(NamedTuple):
 _CHOICES = """
     SELECT eligible[chosen + 1] AS action, count(*)::int AS times FROM (
         SELECT eligible, chosen FROM decisions WHERE experiment_id = :id AND arm = :arm AND state <> 'unanswered'
+            AND {not_trial}
         ORDER BY decided_at {order} LIMIT :most
     ) part GROUP BY 1 ORDER BY 2 DESC, 1
 """
@@ -194,6 +197,6 @@ _CHOICES = """
 
 def choices(connection: Connection, experiment_id: int, arm: str, *, newest: bool, most: int) -> Choices:
     """Count how often an arm chose each action in its first, or its newest, ``most`` decisions."""
-    query = text(_CHOICES.format(order="DESC" if newest else "ASC"))
+    query = text(_CHOICES.format(order="DESC" if newest else "ASC", not_trial=NOT_TRIAL))
     rows = connection.execute(query, {"id": experiment_id, "arm": arm, "most": most}).all()
     return Choices(sum(row.times for row in rows), {row.action: row.times for row in rows})

@@ -21,7 +21,7 @@ class ExcludedUnit(NamedTuple):
 _ADD = text(
     """
     INSERT INTO excluded_units (experiment_id, unit_id, reason, actor)
-    SELECT :experiment_id, unit_id, :reason, :actor FROM unnest(CAST(:units AS text[])) AS u (unit_id)
+    SELECT DISTINCT :experiment_id, unit_id, :reason, :actor FROM unnest(CAST(:units AS text[])) AS u (unit_id)
     ON CONFLICT (experiment_id, unit_id) DO UPDATE SET reason = excluded.reason, actor = excluded.actor,
         excluded_at = clock_timestamp() WHERE excluded_units.actor = :by_rule
     RETURNING unit_id

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from pydantic import JsonValue
 from sqlalchemy import Connection, text
 
-from app.foundation.store.fragments import ITS_OUTCOME, its_decision
+from app.foundation.store.fragments import ITS_OUTCOME, NOT_TRIAL, its_decision
 
 _OPEN = "NOT EXISTS (SELECT FROM restrictions r WHERE r.unit_id = f.unit_id AND 'analyse' = ANY(r.denied))"
 
@@ -84,7 +84,7 @@ _SETTLED = text(
         ), '[]') END AS rewards
     FROM (
         SELECT id, experiment_id, config_version, context, decided_at FROM decisions
-        WHERE experiment_id = :id AND state <> 'imported' ORDER BY decided_at DESC LIMIT :most
+        WHERE experiment_id = :id AND state <> 'imported' AND {NOT_TRIAL} ORDER BY decided_at DESC LIMIT :most
     ) d
     JOIN analysed o ON {ITS_OUTCOME}
     CROSS JOIN LATERAL (

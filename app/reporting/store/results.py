@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-from app.foundation.store.fragments import WITHOUT_HELD_OUT, its_decision
+from app.foundation.store.fragments import NOT_TRIAL, WITHOUT_HELD_OUT, its_decision
 from app.reporting.store import unit_sums
 from app.reporting.store.metric_sums import ArmSums, named
 
@@ -156,7 +156,7 @@ def assigned(connection: Connection, experiment_id: int, until: datetime | None 
 
 def decided_before(connection: Connection, experiment_id: int, moment: datetime) -> int:
     """How many decisions an experiment had made by then."""
-    query = text("SELECT count(*) FROM decisions WHERE experiment_id = :id AND decided_at < :moment")
+    query = text(f"SELECT count(*) FROM decisions WHERE experiment_id = :id AND decided_at < :moment AND {NOT_TRIAL}")
     return int(connection.execute(query, {"id": experiment_id, "moment": moment}).scalar_one())
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
-from app.foundation.store.fragments import ABOVE, ITS_OUTCOME, KNOWN_CHANCES, its_decision
+from app.foundation.store.fragments import ABOVE, ITS_OUTCOME, KNOWN_CHANCES, NOT_TRIAL, its_decision
 from app.off_policy.store.evaluations import LoggedRow
 
 # The first line of each arm by the end of its window: all earlier decisions are settled, in this arm and in the others.
@@ -25,7 +25,7 @@ _NEWEST = text(
         d.arm_distributions, {ABOVE} AS above
     FROM (
         SELECT * FROM decisions WHERE experiment_id = :experiment_id
-            AND decided_at < coalesce(CAST(:until AS timestamptz), 'infinity')
+            AND decided_at < coalesce(CAST(:until AS timestamptz), 'infinity') AND {NOT_TRIAL}
         ORDER BY decided_at DESC LIMIT :most
     ) d JOIN analysed o ON {ITS_OUTCOME}
     ORDER BY d.decided_at, d.id

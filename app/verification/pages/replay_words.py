@@ -15,6 +15,7 @@ MOST_INELIGIBLE = 100  # actions without a chance that are shown
 STATES: Final = {
     "active": "counts",
     "deferred": "not shown yet: its reward window opens when the app says so",
+    "trial": "a trial: it counts nowhere",
     "unanswered": "does not count: the app never got the answer",
     "imported": "imported, not decided here",
 }

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-from app.foundation.store.fragments import ITS_OUTCOME
+from app.foundation.store.fragments import ITS_OUTCOME, NOT_TRIAL
 
 
 class Scored(NamedTuple):
@@ -22,7 +22,7 @@ _SCORED = text(
     f"""
     WITH newest AS (
         SELECT id, experiment_id, arm, policy_version, distribution, chosen, propensity FROM decisions
-        WHERE experiment_id = :experiment_id AND state <> 'imported' AND holdout IS NULL
+        WHERE experiment_id = :experiment_id AND state <> 'imported' AND holdout IS NULL AND {NOT_TRIAL}
         ORDER BY decided_at DESC, id DESC LIMIT :most
     ), scored AS (
         SELECT d.policy_version, o.reward, d.propensity,

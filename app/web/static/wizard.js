@@ -15,7 +15,9 @@ if (key) {
     own = key.value !== "";
   });
   name.addEventListener("input", () => {
-    if (!own) key.value = suggested(name.value);
+    if (own) return;
+    key.value = suggested(name.value);
+    one("summary", key.closest("details")).textContent = key.value ? `Key: ${key.value}` : "Key: made from the name";
   });
 }
 

@@ -33,6 +33,7 @@ from app.foundation.store.tables.loop import (
     rewards,
     suspects,
     training_ledger,
+    warm_lessons,
 )
 from app.foundation.store.tables.messages import (
     awaiting_match,
@@ -104,5 +105,6 @@ __all__ = [
     "unit_sum_states",
     "unit_sums",
     "users",
+    "warm_lessons",
     "webhooks",
 ]

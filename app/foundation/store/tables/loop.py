@@ -84,6 +84,7 @@ api_keys = Table(
     time_column("created_at", now=True),
     time_column("revoked_at", nullable=True),
     Column("origins", ARRAY(Text), nullable=True),  # of web pages that may use it, then it may be public; null: secret
+    Column("test", Boolean, nullable=False, server_default=text("false")),  # true: its decisions are trials
     Index("api_keys_revision", "revision"),
 )
 
@@ -95,7 +96,9 @@ model_versions = Table(
     Column("arm", Text, nullable=False),
     Column("number", Integer, nullable=False),  # 0 is the untrained model
     Column("parent_id", BigInteger, nullable=True),
-    Column("kind", Text, nullable=False),  # initial, incremental, refit, rebuild, relearned, challenger, staged, copied
+    Column(
+        "kind", Text, nullable=False
+    ),  # initial, incremental, refit, rebuild, relearned, challenger, staged, copied, warm
     Column("examples", BigInteger, nullable=False),  # decisions learned from, ancestors' included
     Column("sha256", Text, nullable=False),  # hex, of the model's bytes
     Column("signature", Text, nullable=False),  # hex HMAC-SHA256 over lineage, number and sha256
@@ -125,6 +128,9 @@ lineages = Table(
     time_column("challenge_since", nullable=True),  # when the world changed, while a challenger is asked for
     Column("challenge_needed", Integer, nullable=True),  # decisions since then, from which it is tried
     time_column("challenged_at", nullable=True),  # when the newest challenger was tried
+    Column(
+        "warm_start", JSONB, nullable=True
+    ),  # {source, agreement, actor, asked_at, problem} of a person, until it is done
     Index("lineages_revision", "revision"),
 )
 
@@ -164,9 +170,10 @@ decisions = Table(
     Column("context", JSON, nullable=False),
     Column("encoding_version", SmallInteger, nullable=False),
     Column("message", JSON, nullable=True),  # as the person got it; null: none was asked for, or it says nothing
-    Column("state", Text, nullable=False),  # active, deferred, unanswered, imported
+    Column("state", Text, nullable=False),  # active, deferred, unanswered, imported, trial
     Column("confirmed", Boolean, nullable=False, server_default=text("false")),  # its caller asked twice
     Column("arm_distributions", JSON, nullable=True),  # imported: every arm's distribution, by arm; null: not known
+    Column("stands_for", Double, nullable=True),  # imported: decisions of which only this one was logged; null: 1
     Column("seal", Text, nullable=False),  # hex HMAC over what the row claims; empty: imported
     time_column("decided_at", now=True),
     time_column("closes_at", nullable=True),  # end of the reward window; null while not activated
@@ -239,6 +246,21 @@ training_ledger = Table(
         "mixture", ARRAY(Double), nullable=True
     ),  # the platform's distribution that it was learned with, from the log of all arms; null: that of its own arm
     Index("training_ledger_version", "version_id", "position"),
+)
+
+warm_lessons = Table(  # what the first model of an arm learned from another log
+    "warm_lessons",
+    metadata,
+    Column("experiment_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("arm", Text, primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),  # order of learning, from 0
+    Column("source_id", BigInteger, nullable=False),  # the experiment of the decision
+    Column("decision_id", Text, nullable=False),
+    Column("reward", Double, nullable=False),  # the joined reward that was learned
+    Column(
+        "mixture", ARRAY(Double), nullable=False
+    ),  # the distribution that it was drawn from; 0 where it is not known
+    Index("warm_lessons_decision", "source_id", "decision_id"),
 )
 
 held_out = (

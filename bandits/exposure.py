@@ -76,7 +76,7 @@ def _groups(action_lines: tuple[str, ...], by: str) -> tuple[int, ...]:
     if by == ACTION:
         return tuple(range(len(action_lines)))
     numbers: dict[str, int] = {}
-    return tuple(numbers.setdefault(_value(line, by), len(numbers)) for line in action_lines)
+    return tuple(numbers.setdefault(value_of(line, by), len(numbers)) for line in action_lines)
 
 
 def constrained(probabilities: FloatArray, action_lines: Sequence[str], exposure: Exposure) -> FloatArray:
@@ -125,6 +125,7 @@ def _clipped(v: float, masses: Sequence[float], low: float, high: float) -> list
 
 
 @lru_cache(LINES)
-def _value(line: str, by: str) -> str:
+def value_of(line: str, by: str) -> str:
+    """The token of a feature in an action's encoded line; "" where it has no text there."""
     start = escape(by) + "="
     return next((token for token in line.split(" ") if token.startswith(start)), "")

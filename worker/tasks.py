@@ -13,6 +13,7 @@ from app.foundation.store import old_keys
 from app.foundation.store.engine import create
 from app.foundation.store.locks import alone
 from app.guardian import anomalies, context, quarantine, watching
+from app.impact import kpis
 from app.learning import challenge, refit, training
 from app.learning import rebuild as rebuilding
 from app.messaging.delivery import sending as delivering
@@ -137,6 +138,7 @@ def report() -> None:
                 (long_term.KIND, lambda: long_term.compute_due(engine)),
                 (whom.KIND, lambda: whom.compute_due(engine, settings)),
                 (fairness.KIND, lambda: fairness.compute_due(engine, settings)),
+                (kpis.KIND, lambda: kpis.compute_due(engine)),
                 (consent_counts.KIND, lambda: consent_counts.compute_due(engine, every_s)),
                 (standing_audit.KIND, lambda: standing_audit.run_due(engine, settings)),
                 (challengers.KIND, lambda: challengers.compute_due(engine, settings, every_s)),

@@ -45,6 +45,8 @@ WORDS: Mapping[str, Words] = {
     "quiet_hours": "quiet hours",
     "min_distance": "another message within {min_distance_s:g} s",
     "cap": _cap,
+    "in_a_row": "the last {limit} were of {group} ({by})",
+    "group_cap": "cap: {seen} of at most {limit} of {group} ({by}) in {window_s:g} s",
     "other_channel": "its channel is {channel}",
     "missing_variable": "placeholder {name} has no value",
     "plural_without_number": "a plural form needs a number",

@@ -6,7 +6,7 @@ an action that sends no message.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from app.deciding.snapshot import Candidates, Experiment
 from app.deciding.store.decisions import LoggedReason
 from app.deciding.store.units import Contact, Past, Question, UnitRow
 from app.design.people_config import PURPOSES, CapSpec, ConsentSpec, FatigueSpec, QuietHours
+from app.design.repeats_config import LOOKBACK
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class UnitState:
     contacts: list[Contact]  # shared by all experiments of the unit; grows within a commit
     muted: set[str]  # actions
     past: list[Past]  # newest first
+    made: list[Past] = field(default_factory=list)  # decided within this commit, newest first
 
     @classmethod
     def of(cls, row: UnitRow, contacts: list[Contact]) -> "UnitState":
@@ -44,7 +46,7 @@ def question(experiment: Experiment, unit_id: str) -> Question:
         experiment.id,
         config.fatigue.lookback_s() if config.fatigue else 0.0,
         config.feedback.mute_s if config.feedback else 0.0,
-        config.profile.lookback if config.profile else 0,
+        max(config.profile.lookback if config.profile else 0, LOOKBACK if config.repeats else 0),
     )
 
 

@@ -16,6 +16,7 @@ from app.deciding.answer import ineligible_answer
 from app.deciding.eligibility import Eligible, UnitState, reasons_against, withheld
 from app.deciding.prepare import NO_MODEL, POSITION, PROFILE, SLOT, PreparedDecision, UsableContext, encode, position_id
 from app.deciding.requests import MessageRequest, SlottedRequest
+from app.deciding.rules import repeats
 from app.deciding.runtime import Runtime
 from app.deciding.seal import seal
 from app.deciding.snapshot import Candidates, Experiment
@@ -113,6 +114,11 @@ def _eligible(
     eligible = prepared.eligible.without(above_reasons)
     if state is not None:
         eligible = eligible.without(reasons_against(experiment, request, eligible.candidates.ids, state, denied))
+        if experiment.config.repeats is not None and eligible.candidates.ids:
+            past = [*state.made, *state.past]
+            eligible = eligible.without(
+                repeats.reasons(experiment.config.repeats, eligible.candidates, past, state.now)
+            )
     if isinstance(request, SlottedRequest):
         eligible = _for_slot(request, eligible, len(above))
     messages: Messages = {}
@@ -139,7 +145,7 @@ def _context(prepared: PreparedDecision, state: UnitState | None, denied: list[s
     config, added = prepared.experiment.config, dict[str, JsonValue]()
     if state is not None and config.profile and "personalise" not in denied:
         tags = profile.tags_of(config.actions)  # combinations of a composed message have no tags
-        added[PROFILE] = profile.features(config.profile, state.past, state.now, tags)
+        added[PROFILE] = profile.features(config.profile, state.past[: config.profile.lookback], state.now, tags)
     if prepared.identified.request.slots is not None:
         added[POSITION] = str(position)
     if prepared.places:

@@ -162,7 +162,7 @@ def compile_experiment(stored: StoredExperiment) -> Experiment:
         candidates=compile_candidates(config),
         channels=config.channels(),
         plain=plain_arm(config),
-        governed=any((config.fatigue, config.consent, config.profile, config.feedback)),
+        governed=any((config.fatigue, config.repeats, config.consent, config.profile, config.feedback)),
     )
 
 

@@ -14,7 +14,7 @@ from app.deciding.prepare import LATER_POSITION, PreparedDecision, position_id
 from app.deciding.runtime import Runtime
 from app.deciding.store import decisions, units
 from app.deciding.store.decisions import NewDecision, StoredDecision
-from app.deciding.store.units import Contact
+from app.deciding.store.units import Contact, Past
 from app.foundation.errors import Conflict, LoopwiseError, within
 from app.foundation.running.jobs import Handler
 from app.foundation.store.fragments import TRIAL, DecisionKey
@@ -181,7 +181,7 @@ class _Commit:
     def plan_job(self, job: list[QueuedDecision]) -> dict[int, list[PlannedDecision]] | LoopwiseError:
         """Plan one job. Keep its rows and its units' contacts, or neither of them if there is an error."""
         planned: dict[int, list[PlannedDecision]] = {}
-        sent: list[tuple[UnitState, Contact]] = []
+        sent: list[tuple[UnitState, Contact | Past]] = []
         for queued in job:
             above, first = planned.get(queued.request_index, []), queued.first_key
             if (
@@ -199,6 +199,10 @@ class _Commit:
                 return _undo(sent, queued, error)
             planned[queued.request_index] = [*above, decision]
             row = decision.row
+            if row.state == "active":
+                made = Past(decision.action, row.channel, state.now, None)
+                state.made.insert(0, made)
+                sent.append((state, made))
             if row.channel is not None and row.state != TRIAL:  # caps do not count trials
                 contact = Contact(row.experiment_id, decision.action, row.channel, state.now)
                 state.contacts.append(contact)
@@ -212,10 +216,13 @@ class _Commit:
         return plan(queued.runtime, queued.prepared, state, [position.action for position in above])
 
 
-def _undo(sent: list[tuple[UnitState, Contact]], queued: QueuedDecision, error: LoopwiseError) -> LoopwiseError:
-    """Forget the contacts of a job that fails."""
-    for state, contact in sent:
-        state.contacts.remove(contact)
+def _undo(sent: list[tuple[UnitState, Contact | Past]], queued: QueuedDecision, error: LoopwiseError) -> LoopwiseError:
+    """Forget the contacts and decisions of a job that fails."""
+    for state, row in sent:
+        if isinstance(row, Past):
+            state.made.remove(row)
+        else:
+            state.contacts.remove(row)
     return within(error, f"/decisions/{queued.request_index}") if queued.in_batch else error
 
 

@@ -17,6 +17,7 @@ from app.design.feedback_config import FeedbackSpec, answers_worth
 from app.design.metric_config import DEFAULT_METRIC, MAX_METRICS, DecisionRule, MetricSpec, RewardSource
 from app.design.people_config import ConsentSpec, ContextField, FatigueSpec, ProfileSpec
 from app.design.promotion_config import Ramp, Shipped
+from app.design.repeats_config import RepeatsSpec
 from app.design.safety_config import DEFAULT_SAFETY, SafetySpec
 from app.foundation.fields import Id, JsonObject, Key, Model, Sparse
 
@@ -26,7 +27,7 @@ MAX_WINDOW_S = 90 * 86_400
 SHARE_TOLERANCE = 1e-6
 # Absent parts are left out of the stored document, so that documents older than a part stay as they are.
 OPTIONAL_PARTS = (
-    "reward_formula",
+    *("reward_formula", "repeats"),
     *("fatigue", "consent", "profile", "context_schema", "context_fields"),
     *("retention_s", "feedback", "composition"),
     *("shipped", "ramp", "safety"),
@@ -149,6 +150,9 @@ class ExperimentConfig(Sparse):
     )
     decision_rule: DecisionRule = Field(default_factory=DecisionRule)
     fatigue: FatigueSpec | None = Field(default=None, description="Caps, quiet hours and distance between messages.")
+    repeats: RepeatsSpec | None = Field(
+        default=None, description="Most repeats in a row, and caps for each group of actions and unit."
+    )
     consent: ConsentSpec | None = Field(default=None, description="The purposes that need a yes; by default none does.")
     profile: ProfileSpec | None = Field(default=None, description="What the unit's own history adds to the context.")
     context_schema: list[SchemaField] | None = Field(

@@ -1,1 +1,1 @@
-"""What all experiments did together: the global holdout."""
+"""All experiments together: KPIs, the global holdout, what was decided."""

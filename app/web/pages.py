@@ -16,7 +16,7 @@ from app.foundation.pages import format
 from app.foundation.running import disk
 from app.foundation.serving import process
 from app.guardian.pages import guardian, quarantine
-from app.impact.pages import holdout
+from app.impact.pages import holdout, impact
 from app.messaging.pages import deliveries, triggers
 from app.notices.pages import notices
 from app.off_policy.pages import cap_question, off_policy, warm_starts
@@ -48,6 +48,7 @@ PAGES = (
     whom,
     fairness,
     holdout,
+    impact,
     excluded_units,
     long_term,
     feedback,

@@ -41,6 +41,8 @@ PAGES = (
     "/admin/drafts/{composed}/actions",
     "/admin/drafts/{composed}/actions?pick=0.1+1.1",
     "/admin/holdout",
+    "/admin/impact",
+    "/admin/learnings",
     "/admin/triggers",
     "/admin/triggers/new",
     "/admin/triggers/{trigger}",

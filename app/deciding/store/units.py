@@ -50,6 +50,7 @@ class UnitRow(NamedTuple):
     past: list[Past]  # newest first
 
 
+# Decisions of one call have one time; where they lie in the table tells which of them came last.
 _STATE = text(
     f"""
     SELECT extract(epoch FROM n.now)::float8 AS now,
@@ -71,7 +72,7 @@ _STATE = text(
             SELECT d.eligible[d.chosen + 1] AS action, d.channel, extract(epoch FROM d.decided_at)::float8 AS at, o.reward
             FROM decisions d LEFT JOIN outcomes o ON {ITS_OUTCOME}
             WHERE d.unit_id = q.unit_id AND d.experiment_id + 0 = q.experiment_id AND d.state = 'active'
-            ORDER BY d.decided_at DESC LIMIT q.lookback
+            ORDER BY d.decided_at DESC, d.ctid DESC LIMIT q.lookback
         ) p) END AS past
     FROM json_to_recordset(:questions) AS q (
         unit_id text, experiment_id bigint, contacts_s float8, mute_s float8, lookback int)

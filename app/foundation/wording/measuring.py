@@ -13,6 +13,7 @@ MEASURING: Final[dict[str, Words]] = {
         "a metric of events needs window_s: for how long after a unit's first exposure its events count",
         "say for how long after a user's first decision events count",
     ),
+    "repeats_empty": Words("give in_a_row, or a cap"),
     "formula_empty": Words("write a formula, such as reward + 0.2 * dwell"),
     "formula_too_long": Words("a formula has at most 500 characters"),
     "formula_too_deep": Words("character {position}: at most 20 parentheses or signs may stand inside each other"),

@@ -2,13 +2,13 @@
 
 from alembic import op
 
-revision = "0029"
+from migrations import online
+
+revision = "0027"
 down_revision = "0026"
 
 
 def upgrade() -> None:
-    op.execute("ALTER TABLE decisions ADD COLUMN IF NOT EXISTS stands_for DOUBLE PRECISION")
-    op.execute("ALTER TABLE lineages ADD COLUMN IF NOT EXISTS warm_start JSONB")
     op.execute(
         "CREATE TABLE IF NOT EXISTS warm_lessons (experiment_id BIGINT NOT NULL, arm TEXT NOT NULL, "
         "position INTEGER NOT NULL, source_id BIGINT NOT NULL, decision_id TEXT NOT NULL, "
@@ -16,3 +16,6 @@ def upgrade() -> None:
         "PRIMARY KEY (experiment_id, arm, position))"
     )
     op.execute("CREATE INDEX IF NOT EXISTS warm_lessons_decision ON warm_lessons (source_id, decision_id)")
+    with op.get_context().autocommit_block():
+        online.brief("ALTER TABLE decisions ADD COLUMN IF NOT EXISTS stands_for DOUBLE PRECISION")
+        online.brief("ALTER TABLE lineages ADD COLUMN IF NOT EXISTS warm_start JSONB")

@@ -4,7 +4,7 @@ from alembic import op
 
 from migrations import online
 
-revision = "0028"
+revision = "0025"
 down_revision = "0024"
 
 ALL = """

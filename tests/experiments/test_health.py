@@ -133,10 +133,10 @@ def test_concentration_counts_equally_frequent_actions() -> None:
 @pytest.mark.slow
 def test_false_alarms_stay_rare_over_clean_runs_with_ramps_among_them() -> None:
     """The small twin of benchmarks/coverage.py; naive peeking shows that false alarms are possible."""
-    result = coverage.false_alarms(60)
+    result = coverage.false_alarms(30)
     naive = result.pop("difference, fixed p < 0.05 at every look (not valid)")
-    # A group-sequential plan spends all of its 5%, the others less: 60 runs allow 12%.
-    assert all(share <= 0.12 for share in result.values()), result
+    # A group-sequential plan spends all of its 5%, the others less: 30 runs allow 14%.
+    assert all(share <= 0.14 for share in result.values()), result
     assert naive > 0.15
 
 

@@ -74,7 +74,7 @@ TRIGGER = strategies.fixed_dictionaries(
     },
 )
 FAST = settings(
-    max_examples=150, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=60, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 
 

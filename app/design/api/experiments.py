@@ -10,11 +10,12 @@ from app.content.message_config import VariableSpec
 from app.design import experiments
 from app.design.api import answers
 from app.design.context.schema import SchemaField
-from app.design.experiment_config import ArmSpec, ExperimentConfig, RewardSpec, VariantSpec
+from app.design.experiment_config import ArmSpec, ExperimentConfig, RewardFormula, RewardSpec, VariantSpec
 from app.design.feedback_config import FeedbackSpec
 from app.design.life import approvals, archiving, labels
 from app.design.metric_config import DecisionRule, MetricSpec
 from app.design.people_config import ConsentSpec, ContextField, FatigueSpec, ProfileSpec
+from app.design.repeats_config import RepeatsSpec
 from app.design.safety_config import SafetySpec
 from app.foundation.api.problem_schema import PROBLEMS
 from app.foundation.api.respond import as_json
@@ -55,6 +56,7 @@ class Patch(Model):
     arms: list[ArmSpec] | None = None
     control_arm: str | None = None
     reward: RewardSpec | None = None
+    reward_formula: RewardFormula | None = None
     metrics: list[MetricSpec] | None = None
     segments: list[str] | None = None
     decision_rule: DecisionRule | None = None
@@ -69,6 +71,7 @@ class Patch(Model):
         default=None, ge=0, lt=2**31, description="The `config_version` that this change began from; or send If-Match."
     )
     safety: SafetySpec | None = None
+    repeats: RepeatsSpec | None = None
 
 
 class Pause(Model):

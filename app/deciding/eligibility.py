@@ -17,8 +17,7 @@ from app.deciding.requests import DecideRequest
 from app.deciding.snapshot import Candidates, Experiment
 from app.deciding.store.decisions import LoggedReason
 from app.deciding.store.units import Contact, Past, Question, UnitRow
-from app.design.people_config import PURPOSES, CapSpec, ConsentSpec, FatigueSpec, QuietHours
-from app.design.repeats_config import LOOKBACK
+from app.design.people_config import PURPOSES, REPEATS_LOOKBACK, CapSpec, ConsentSpec, FatigueSpec, QuietHours
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ def question(experiment: Experiment, unit_id: str) -> Question:
         experiment.id,
         config.fatigue.lookback_s() if config.fatigue else 0.0,
         config.feedback.mute_s if config.feedback else 0.0,
-        max(config.profile.lookback if config.profile else 0, LOOKBACK if config.repeats else 0),
+        max(config.profile.lookback if config.profile else 0, REPEATS_LOOKBACK if config.repeats else 0),
     )
 
 

@@ -15,9 +15,8 @@ from app.content.message_config import MessageTemplate, VariableSpec
 from app.design.context.schema import MAX_FIELDS, SchemaField
 from app.design.feedback_config import FeedbackSpec, answers_worth
 from app.design.metric_config import DEFAULT_METRIC, MAX_METRICS, DecisionRule, MetricSpec, RewardSource
-from app.design.people_config import ConsentSpec, ContextField, FatigueSpec, ProfileSpec
+from app.design.people_config import ConsentSpec, ContextField, FatigueSpec, ProfileSpec, RepeatsSpec
 from app.design.promotion_config import Ramp, Shipped
-from app.design.repeats_config import RepeatsSpec
 from app.design.safety_config import DEFAULT_SAFETY, SafetySpec
 from app.foundation.fields import Id, JsonObject, Key, Model, Sparse
 

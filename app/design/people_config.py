@@ -3,14 +3,16 @@
 from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints, model_validator
 
 from app.content.message_config import Channel
-from app.foundation.fields import shaped, wrong
+from app.foundation.fields import Model, shaped, wrong
 from app.foundation.times import is_zone
 
 MAX_WINDOW_S: Final = 90 * 86_400
 MAX_CAP: Final = 1000
+MAX_REPEATS: Final = 100
+REPEATS_LOOKBACK: Final = 500  # newest decisions of a unit among which repeats are counted
 PURPOSES: Final = ("personalise", "learn", "analyse", "message")
 Purpose = Literal["personalise", "learn", "analyse", "message"]
 Rule = Literal["unless_denied", "if_granted"]
@@ -26,11 +28,7 @@ def _known_zone(name: str) -> str:
 TimeZone = Annotated[str, StringConstraints(max_length=64), AfterValidator(_known_zone)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class CapSpec(_Strict):
+class CapSpec(Model):
     """At most so many messages for one unit within a rolling window."""
 
     limit: int = Field(ge=1, le=MAX_CAP, description="Messages.")
@@ -42,7 +40,7 @@ class CapSpec(_Strict):
     )
 
 
-class QuietHours(_Strict):
+class QuietHours(Model):
     """Hours of the unit's day in which nothing is said."""
 
     start: ClockTime = Field(description="The first quiet minute, as 22:00.")
@@ -54,7 +52,7 @@ class QuietHours(_Strict):
         return ZoneInfo(name or self.time_zone)
 
 
-class FatigueSpec(_Strict):
+class FatigueSpec(Model):
     """What keeps people from being spoken to too often; evaluated before the draw, exact also for simultaneous calls."""
 
     caps: list[CapSpec] = Field(default_factory=list, max_length=20)
@@ -71,7 +69,7 @@ class FatigueSpec(_Strict):
         return max([cap.window_s for cap in self.caps] + [self.min_distance_s or 0.0])
 
 
-class ConsentSpec(_Strict):
+class ConsentSpec(Model):
     """Per purpose, whether silence counts as a yes. A unit that denied or revoked a purpose never counts as silent."""
 
     personalise: Rule = Field(
@@ -82,7 +80,39 @@ class ConsentSpec(_Strict):
     message: Rule = Field(default="unless_denied", description="Without it: nothing is said.")
 
 
-class ProfileSpec(_Strict):
+class GroupCap(Model):
+    """At most so many decisions of one unit for each group of actions within a rolling window."""
+
+    by: str = Field(
+        default="action",
+        min_length=1,
+        max_length=100,
+        description="A text feature of the actions, such as category, whose values are the groups; action: each is its own.",
+    )
+    limit: int = Field(ge=1, le=MAX_REPEATS, description="Decisions of the unit for each group.")
+    window_s: float = Field(ge=1, le=MAX_WINDOW_S, description="Seconds before now that count.")
+
+
+class RepeatsSpec(Model):
+    """Bounds on repetition, kept before the draw: whatever they exclude has no probability, and the reason is logged."""
+
+    in_a_row: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_REPEATS,
+        description="At most so many decisions of a unit after one another for one group.",
+    )
+    by: str = Field(default="action", min_length=1, max_length=100, description="Groups of in_a_row, as of a cap.")
+    caps: list[GroupCap] = Field(default_factory=list, max_length=10)
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "RepeatsSpec":
+        if self.in_a_row is None and not self.caps:
+            raise wrong("repeats_empty")
+        return self
+
+
+class ProfileSpec(Model):
     """What of the unit's own past in this experiment is added to the context, as ``profile``."""
 
     counts: bool = Field(default=True, description="Earlier decisions and messages, decayed.")
@@ -93,7 +123,7 @@ class ProfileSpec(_Strict):
     lookback: int = Field(default=100, ge=1, le=500, description="Newest decisions that are looked at.")
 
 
-class ContextField(_Strict):
+class ContextField(Model):
     """A top-level field of the context that may be used and stored."""
 
     name: str = Field(min_length=1, max_length=200)

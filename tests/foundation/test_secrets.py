@@ -27,6 +27,7 @@ DIGESTS = {
     Purpose.DECISION_SEAL: "41b89894b03dc590",
     Purpose.DEVICE: "cb7f1ae7e918fa0a",
     Purpose.ERASED_UNIT: "79de13df48107de0",
+    Purpose.HOLDOUT: "ebe8243d6c43f34d",
     Purpose.LOG_CHAIN: "61958200784b5efc",
     Purpose.FIRING: "a7ee103138898d04",
     Purpose.NOTICE: "06eca27ffddadc9a",

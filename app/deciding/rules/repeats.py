@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from app.content.reasons import Reason
 from app.deciding.snapshot import Candidates
 from app.deciding.store.units import Past
-from app.design.repeats_config import GroupCap, RepeatsSpec
+from app.design.people_config import GroupCap, RepeatsSpec
 from bandits.exposure import ACTION, value_of
 
 Group = Callable[[str], str | None]  # of an action; null: not known

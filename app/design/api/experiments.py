@@ -14,8 +14,7 @@ from app.design.experiment_config import ArmSpec, ExperimentConfig, RewardFormul
 from app.design.feedback_config import FeedbackSpec
 from app.design.life import approvals, archiving, labels
 from app.design.metric_config import DecisionRule, MetricSpec
-from app.design.people_config import ConsentSpec, ContextField, FatigueSpec, ProfileSpec
-from app.design.repeats_config import RepeatsSpec
+from app.design.people_config import ConsentSpec, ContextField, FatigueSpec, ProfileSpec, RepeatsSpec
 from app.design.safety_config import SafetySpec
 from app.foundation.api.problem_schema import PROBLEMS
 from app.foundation.api.respond import as_json

@@ -16,6 +16,7 @@ KNOWN = {
     "deciding/store/decisions.py": "names, retries, activation",
     "deciding/store/arrivals.py": "shows the person who integrates an app every call",
     "learning/store/feedback.py": "says of each decision whether it is a trial",
+    "learning/store/warm.py": "reads what a warm start learned, which are settled decisions",
     "learning/store/rewards.py": "stores what was checked; trials never come so far",
     "people": "what is stored of a person, also by trials, is shown, forgotten and erased",
     "verification/store/browse.py": "the log shows trials, with their state",

@@ -78,7 +78,8 @@ def test_only_rewards_and_answers_in_time_come_with_a_decision(loop: Loop, exper
     assert say(loop, [told | {"kind": "thumbs", "value": "down", "feedback_id": "late"}])[0]["late"]
     ((joins_id,),) = query(loop.database_url, "SELECT experiment_id FROM decisions WHERE id = 'joined'")
     (due,) = _due(loop, joins_id, "2101-01-01")
-    assert [(value, name) for value, _, name in due.rewards] == [(1.0, "in time")]
+    assert sorted((value, metric) for value, _, _, metric in due.rewards) == [(1.0, "reward"), (9.0, "clicks")]
+    assert "late" not in {name for _, _, name, _ in due.rewards}
     assert [(kind, value, name) for kind, value, _, name in due.feedback] == [("thumbs", "up", "in time")]
     assert due.refused == []
 

@@ -15,7 +15,7 @@ MOST = 5000  # lines that are searched, the newest
 FIELDS = ("at", "kind", "experiment", "name", "arm", "actor", "reason", "hypothesis", "verdict", "metric", "lift")
 
 
-class Learning(Document):
+class LearningLine(Document):
     """One thing that somebody decided, or noted."""
 
     at: str  # ISO 8601
@@ -36,7 +36,7 @@ class Learning(Document):
 class Learnings(Document):
     """What was decided, newest first."""
 
-    learnings: list[Learning]
+    learnings: list[LearningLine]
 
 
 def find(engine: Engine, search: str = "", experiment: str | None = None) -> Learnings:
@@ -60,9 +60,9 @@ def as_csv(found: Learnings) -> str:
     return file.getvalue()
 
 
-def _learning(row: store.Decided) -> Learning:
+def _learning(row: store.Decided) -> LearningLine:
     values = {name: value for name, value in row._asdict().items() if name not in ("id", "at")}
-    return Learning(at=iso(row.at), **values)
+    return LearningLine(at=iso(row.at), **values)
 
 
 def _text(row: store.Decided) -> str:

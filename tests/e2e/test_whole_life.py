@@ -32,7 +32,7 @@ def test_a_window_of_a_day_shows_provisional_figures_and_then_results(page: Page
     expect(live).to_contain_text("Your newest reward arrived", timeout=15_000)
     page.goto(f"{site.url}/admin/experiments/{KEY}/")
     expect(page.locator("main")).to_contain_text("have a reward so far", timeout=30_000)
-    expect(page.locator(".tile", has_text="have a reward so far")).to_contain_text("33.3%")
+    expect(page.locator(".tile", has_text="have a reward so far")).to_contain_text("33.3%", timeout=30_000)
     expect(page.locator("main")).to_contain_text("Rewards so far provisional")
     closes = query(
         site.database_url,
@@ -49,7 +49,7 @@ def test_a_window_of_a_day_shows_provisional_figures_and_then_results(page: Page
             KEY,
         )
     expect(page.locator("main")).to_contain_text("of settled decisions had a reward", timeout=60_000)
-    expect(page.locator(".tile", has_text="of settled decisions")).to_contain_text("33.3%")
+    expect(page.locator(".tile", has_text="of settled decisions")).to_contain_text("33.3%", timeout=30_000)
     expect(page.locator("main")).not_to_contain_text("provisional")
 
 

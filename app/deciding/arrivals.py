@@ -7,6 +7,7 @@ from typing import Final, Literal
 from pydantic import Field, JsonValue
 from sqlalchemy import Engine
 
+from app.deciding.prepare import PROFILE
 from app.deciding.store import arrivals as store
 from app.deciding.store.arrivals import Arrivals
 from app.design.context.schema import MAX_FIELDS, SchemaField, type_of
@@ -16,10 +17,8 @@ from app.foundation.store.engine import transaction
 from app.registry.lookup import stored_experiment
 
 NEWEST: Final = 500  # decisions whose contexts are looked at
-SHARED: Final = (
-    5  # units that must have a value before it becomes an example: it is stored with the definition for good
-)
-_OWN_PAST: Final = "profile"  # the field that Loopwise itself adds
+# Units that must have a value before it becomes an example: it is stored with the definition for good.
+SHARED: Final = 5
 
 State = Literal["confirmed", "new", "other_type", "not_seen"]
 
@@ -64,7 +63,7 @@ def seen_context(engine: Engine, key: str) -> SeenContext:
     values: dict[str, list[tuple[str, JsonValue]]] = {}
     for unit, context in rows:
         for name, value in context.items() if isinstance(context, dict) else ():
-            if value is not None and (name != _OWN_PAST or config.profile is None):
+            if value is not None and (name != PROFILE or config.profile is None):
                 values.setdefault(name, []).append((unit, value))
     names = sorted(values, key=lambda name: (-len(values[name]), name))[:MAX_FIELDS]
     fields = [_seen(name, values[name], len(rows), declared.get(name), name in hashed) for name in names]

@@ -37,9 +37,8 @@ class Due(NamedTuple):
     holdout: bool | None  # true: its unit was in the global holdout; nobody learns from it, and it is in no result
     # The platform's distribution over all arms, in a ledger that holds decisions of any arm; null: its own arm drew it.
     mixture: list[float] | None = None
-    source_id: int | None = (
-        None  # the experiment whose decision it is, where a warm start learned it; null: the arm's own
-    )
+    # The experiment whose decision it is, where a warm start learned it; null: the arm's own.
+    source_id: int | None = None
 
 
 class Owner(NamedTuple):

@@ -4,12 +4,10 @@ import hashlib
 from datetime import datetime
 from typing import NamedTuple
 
-import structlog
 from sqlalchemy import Connection, Engine
 
 from app.design.experiment_config import ExperimentConfig
 from app.design.store import feedback_schemas
-from app.foundation.errors import LoopwiseError
 from app.foundation.fields import JsonObject
 from app.foundation.settings import Settings
 from app.foundation.store import platform
@@ -21,48 +19,38 @@ from app.off_policy.documents import ValuedModel
 from app.off_policy.evaluation_request import CandidateSpec, EvaluationRequest, policy_of
 from app.off_policy.evaluations import log_of
 from app.off_policy.life.arms import NewArm, add_arm, begin_lineage, check_new_arm, spec_of, valued_of
+from app.off_policy.life.waiting import tried
 from app.off_policy.log_table import LogTable, build
 from app.off_policy.policies import Forward, Policies
 from app.off_policy.store import candidates as store
 from app.registry.lookup import stored_experiment
-from app.registry.signed_bytes import ModelRefused
 from app.registry.store import experiments, models
 from app.registry.store.experiments import StoredExperiment
 from app.registry.store.models import STAGED, NewVersion, VersionInfo
 from bandits.encoding import ENCODING_VERSION
-from bandits.examples import TrainingDataError
-from bandits.model_file import ModelError
 from bandits.policy import BanditPolicy, policy_to_json
 from bandits.safety import check_model
 from experiments.validation import DataError
 
 KIND = "staging"
 
-log = structlog.get_logger()
-
 
 def run_waiting(engine: Engine, settings: Settings) -> list[str]:
     """Learn the model of every candidate that waits, and make it an arm; returns their keys."""
     with transaction(engine) as connection:
-        waiting = store.waiting(connection)
-    return [row.key for row in waiting if _tried(engine, settings, row)]
+        rows = store.waiting(connection)
+    return [row.key for row in rows if _tried(engine, settings, row)]
 
 
 def _tried(engine: Engine, settings: Settings, row: store.Waiting) -> bool:
-    """Try to stage a candidate. False: another process does, or it failed, which is shown."""
-    try:
-        return _stage_waiting(engine, settings, row)
-    except (DataError, LoopwiseError, ModelError, TrainingDataError, ModelRefused) as error:
-        problem = str(error)
-        log.warning("staging_failed", experiment_id=row.experiment_id, candidate=row.key, error=problem)
-    except Exception:  # it would fail again at every wake-up
-        problem = "This is a fault of Loopwise; the worker's log says more."
-        log.exception("staging_failed", experiment_id=row.experiment_id, candidate=row.key)
-    with transaction(engine) as connection:
-        asked = store.staging(connection, row.experiment_id, row.key)
-        if asked is not None:
-            store.set_staging(connection, row.experiment_id, row.key, asked | {"problem": problem})
-    return False
+    def note(problem: str) -> None:
+        with transaction(engine) as connection:
+            asked = store.staging(connection, row.experiment_id, row.key)
+            if asked is not None:
+                store.set_staging(connection, row.experiment_id, row.key, asked | {"problem": problem})
+
+    whose = {"experiment_id": row.experiment_id, "candidate": row.key}
+    return tried(lambda: _stage_waiting(engine, settings, row), note, "staging_failed", **whose)
 
 
 def _stage_waiting(engine: Engine, settings: Settings, row: store.Waiting) -> bool:

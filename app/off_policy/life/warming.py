@@ -2,11 +2,9 @@
 
 from typing import Final
 
-import structlog
 from sqlalchemy import Connection, Engine
 
 from app.design.experiment_config import ExperimentConfig
-from app.foundation.errors import LoopwiseError
 from app.foundation.fields import JsonObject
 from app.foundation.settings import Settings
 from app.foundation.store.engine import transaction
@@ -17,51 +15,41 @@ from app.learning.store import warm as store
 from app.learning.store.warm import Lesson
 from app.learning.training import canaries, learnable, learner_part
 from app.off_policy.life.arms import begin_lineage
+from app.off_policy.life.waiting import tried
 from app.off_policy.life.warm_start import Source, Target, target_of, version_of
 from app.off_policy.log_table import build
 from app.off_policy.policies import Policies
 from app.off_policy.store import evaluations as log_store
 from app.registry import signed_bytes as model_bytes
 from app.registry.lookup import stored_experiment
-from app.registry.signed_bytes import ModelRefused
 from app.registry.store import experiments
 from app.registry.store.experiments import StoredExperiment
 from app.registry.store.models import NewVersion
 from bandits.encoding import ENCODING_VERSION
-from bandits.examples import TrainingDataError
 from bandits.learner.state import MOST_ROWS
-from bandits.model_file import ModelError
 from bandits.policy import policy_to_json
 from bandits.safety import check_model
 from experiments.validation import DataError
 
 KIND: Final = "warm_start"
 
-log = structlog.get_logger()
-
 
 def run_waiting(engine: Engine, settings: Settings) -> list[str]:
     """Learn the model of every arm that waits for its warm start; returns their keys."""
     with transaction(engine) as connection:
-        waiting = store.waiting(connection)
-    return [row.arm for row in waiting if _tried(engine, settings, row)]
+        rows = store.waiting(connection)
+    return [row.arm for row in rows if _tried(engine, settings, row)]
 
 
 def _tried(engine: Engine, settings: Settings, row: store.Waiting) -> bool:
-    """Try a warm start. False: another process does, or it failed, which is shown."""
-    try:
-        return _begin(engine, settings, row)
-    except (DataError, LoopwiseError, ModelError, TrainingDataError, ModelRefused) as error:
-        problem = str(error)
-        log.warning("warm_start_failed", experiment_id=row.experiment_id, arm=row.arm, error=problem)
-    except Exception:  # it would fail again at every wake-up
-        problem = "This is a fault of Loopwise; the worker's log says more."
-        log.exception("warm_start_failed", experiment_id=row.experiment_id, arm=row.arm)
-    with transaction(engine) as connection:
-        asked = store.asked(connection, row.experiment_id, row.arm)
-        if asked is not None:
-            store.ask(connection, row.experiment_id, row.arm, asked | {"problem": problem})
-    return False
+    def note(problem: str) -> None:
+        with transaction(engine) as connection:
+            asked = store.asked(connection, row.experiment_id, row.arm)
+            if asked is not None:
+                store.ask(connection, row.experiment_id, row.arm, asked | {"problem": problem})
+
+    whose = {"experiment_id": row.experiment_id, "arm": row.arm}
+    return tried(lambda: _begin(engine, settings, row), note, "warm_start_failed", **whose)
 
 
 def _begin(engine: Engine, settings: Settings, row: store.Waiting) -> bool:

@@ -3,6 +3,7 @@
 import json
 
 from app.deciding.pages.snippet_inputs import CANDIDATES, Inputs, Snippet
+from app.foundation.fields import JsonObject
 
 PYTHON_NOTE = (
     "Our package loopwise-client (clients/python in this repository, Python 3.9 or newer). It keeps its connections, retries "
@@ -83,7 +84,7 @@ def _rewarded(inputs: Inputs) -> str:
 
 def _web(inputs: Inputs) -> str:
     question = inputs.question
-    options = {name: question[name] for name in ("context", "slots") if name in question}
+    options: JsonObject = {name: question[name] for name in ("context", "slots") if name in question}
     if "actions" in question:
         options["actions"] = [action.model_dump(mode="json") for action in CANDIDATES]
     options["fallback"] = inputs.defaults[0]

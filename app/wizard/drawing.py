@@ -25,7 +25,7 @@ class DrawnList(NamedTuple):
     arm: str
     share: float
     actions: list[str]  # from the top, what people read of each: its title and text, or its id
-    unfilled: int  # places for which no action was left
+    unfilled: int  # positions for which no action was left
 
 
 def new_draw() -> str:
@@ -63,7 +63,7 @@ def _readable(policy: JsonObject) -> Policy | None:
 def _drawn(
     policy: Policy, actions: Sequence[JsonObject], lines: Sequence[str], positions: int, chance: random.Random
 ) -> tuple[list[str], int]:
-    """The actions of a list, each drawn among those that the positions above left, and the places that stay empty."""
+    """The actions of a list, each drawn among those that the positions above left, and the positions that stay empty."""
     left, above = list(range(len(actions))), list[int]()
     context = encode_context({})
     while left and len(above) < positions:

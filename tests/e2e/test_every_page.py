@@ -19,6 +19,7 @@ PAGES = (
     f"{ONE}/",
     f"{ONE}/results",
     f"{ONE}/results?segment=region",
+    f"{ONE}/slots",
     f"{ONE}/what-works-for-whom",
     f"{ONE}/fairness",
     f"{ONE}/feedback",

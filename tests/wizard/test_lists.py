@@ -1,4 +1,4 @@
-"""The wizard for a list of actions: how many places, what is rewarded, the preview, the review, and the definition."""
+"""The wizard for a list of actions: how many positions, what is rewarded, the preview, the review, and the definition."""
 
 import re
 from typing import Any
@@ -33,9 +33,10 @@ def test_a_list_is_described_in_plain_words_and_decided(draft: Draft, client: Cl
     listed(draft, "shelf-by-form")
     review = draft.show("review").text
     assert (
-        "Loopwise answers with a list of 2 different actions from the 2 actions, one place after the other." in review
+        "Loopwise answers with a list of 2 different actions from the 2 actions, one position after the other."
+        in review
     )
-    assert "Your app reports what each place earned; each place is a decision of its own." in review
+    assert "Your app reports what each position earned; each position is a decision of its own." in review
     assert "20% get “list” first and then any other equally often" in review
     assert draft.save("review", do="publish").address == "/admin/experiments/shelf-by-form/integration"
     made = client.get("/v1/experiments/shelf-by-form").body
@@ -62,17 +63,17 @@ def test_the_preview_shows_a_list_of_each_arm_and_draws_anew(draft: Draft) -> No
 @pytest.mark.parametrize(
     ("places", "words"), [("0", "at least 1"), ("51", "at most 50"), ("", "fill"), ("2.5", "whole")]
 )
-def test_a_wrong_number_of_places_is_said_beside_the_field(draft: Draft, places: str, words: str) -> None:
+def test_a_wrong_number_of_positions_is_said_beside_the_field(draft: Draft, places: str, words: str) -> None:
     listed(draft, f"wrong-{places.replace('.', '-')}", places)
     page = draft.show("actions")
     assert words in beside(page, "/lists/positions").lower()
 
 
-def test_more_places_than_actions_are_a_warning_and_show_as_empty(draft: Draft) -> None:
+def test_more_positions_than_actions_are_a_warning_and_show_as_empty(draft: Draft) -> None:
     listed(draft, "too-long", "50")
-    assert "2 actions cannot fill 50 places: the lowest places stay empty." in draft.show("review").text
+    assert "2 actions cannot fill 50 positions: the lowest positions stay empty." in draft.show("review").text
     page = draft.save("actions", do="draw")
-    assert "48 places stay empty" in page.text and all(len(places) == 2 for places in drawn(page))
+    assert "48 positions stay empty" in page.text and all(len(places) == 2 for places in drawn(page))
 
 
 def test_a_list_without_actions_waits_for_those_of_the_app(draft: Draft) -> None:

@@ -65,13 +65,13 @@ def _rewarded(inputs: Inputs) -> str:
     named, lines = "decision", ["# Later, when you know what came of it:"]
     if inputs.whole_list:
         lines = [
-            "# Later, when you know what the whole list earned: the same value for each place.",
+            "# Later, when you know what the whole list earned: the same value for each position.",
             f"client.reward_batch([Reward(place, {value}) for place in decision.positions])",
         ]
     elif inputs.asks_for_lists:
         named = "taken"
         lines = [
-            "# Later, when you know which place was taken. Places without a report count as "
+            "# Later, when you know which position was taken. Positions without a report count as "
             f"{inputs.config.reward.default:g} when the window ends.",
             "taken = decision.positions[-1]",
             f"client.reward(taken, {value})",
@@ -111,7 +111,7 @@ def _web(inputs: Inputs) -> str:
 def _web_reward(inputs: Inputs) -> str:
     value = f"{inputs.reward:g}"
     if inputs.whole_list:
-        return f"""  // Later, when you know what the whole list earned: the same value for each place.
+        return f"""  // Later, when you know what the whole list earned: the same value for each position.
   for (const place of decision.positions ?? []) loopwise.reward(place.decision_id, {value});
 """
     if inputs.asks_for_lists:

@@ -76,16 +76,16 @@ def _list_lines(config: ExperimentConfig) -> list[tuple[str, str]]:
     """What an app of lists has to send; nothing for single actions."""
     if config.lists is None:
         return []
-    places = plural(config.lists.positions, "place")
+    positions = plural(config.lists.positions, "position")
     told = (
-        "what the whole list earned, for each of its places"
+        "what the whole list earned, for each of its positions"
         if config.lists.reward == "list"
-        else "what each place earned"
+        else "what each position earned"
     )
     return [
         (
             "List",
-            f"{places}: send slots {config.lists.positions}. Each place has a decision_id of its own; report {told}",
+            f"{positions}: send slots {config.lists.positions}. Each position has a decision_id of its own; report {told}",
         )
     ]
 

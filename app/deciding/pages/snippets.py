@@ -70,13 +70,13 @@ def _curl_reward(inputs: Inputs) -> str:
 """
     if inputs.whole_list:
         places = " ".join(["''", *(f"'#{place}'" for place in range(2, 1 + inputs.filled))])
-        return f"""# Reward: what the whole list earned, for each place.
+        return f"""# Reward: what the whole list earned, for each position.
 for PLACE in {places}; do ID="$DECISION$PLACE"
 {call}done
 """
     if inputs.asks_for_lists:
         last = f"#{inputs.filled}" if inputs.filled > 1 else ""
-        return f"""# Reward: what a place earned. The first place has the id $DECISION, the second $DECISION#2, and so on.
+        return f"""# Reward: what a position earned. The first position has the id $DECISION, the second $DECISION#2, and so on.
 ID="$DECISION{last}" &&
 {call}"""
     return "# Reward: what came of it.\n" + call.replace('"$ID"', '"$DECISION"')
@@ -99,7 +99,7 @@ def _python(inputs: Inputs, positions: int = 0) -> str:
     report = f'call("/v1/reward", {{"decision_id": {{0}}["decision_id"], "value": {inputs.reward:g}}})'
     if "slots" in question and inputs.whole_list:
         lines += [
-            "# Later, when you know what the whole list earned: the same value for each place.",
+            "# Later, when you know what the whole list earned: the same value for each position.",
             'for place in decision["positions"]:',
             "    " + report.replace("{0}", "place"),
         ]
@@ -176,7 +176,7 @@ def _javascript_rest(inputs: Inputs) -> str:
 """
     if inputs.whole_list:
         return f"""{listed}
-  // Later, when you know what the whole list earned: the same value for each place.
+  // Later, when you know what the whole list earned: the same value for each position.
   for (const place of decision.positions) {report.replace("NAME", "place")}
   console.log("rewarded:", decision.decision_id);"""
     if inputs.asks_for_lists:

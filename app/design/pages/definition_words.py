@@ -73,7 +73,7 @@ def _chooses(config: ExperimentConfig) -> str:
     if spec is None and config.lists is not None:
         among = f"the {plural(len(actions), 'action')}" if actions else "the actions that your app sends with each call"
         of = f"a list of {plural(config.lists.positions, 'different action')}"
-        return f"answers with {of} from {among}, one place after the other"
+        return f"answers with {of} from {among}, one position after the other"
     if spec is None:
         return f"chooses among {plural(len(actions), 'action') if actions else 'the actions that your app sends with each call'}"
     slots = listed([slot.name for slot in spec.slots])
@@ -100,15 +100,17 @@ def _arm(arm: ArmSpec, config: ExperimentConfig) -> str:
 
 
 LIST_REWARDS = {
-    "position": "Your app reports what each place earned",
-    "list": "Your app reports what the whole list earned, for each of its places",
+    "position": "Your app reports what each position earned",
+    "list": "Your app reports what the whole list earned, for each of its positions",
 }
 
 
 def _list_words(config: ExperimentConfig) -> list[str]:
     """How lists are rewarded; nothing for single actions."""
     return (
-        [] if config.lists is None else [f"{LIST_REWARDS[config.lists.reward]}; each place is a decision of its own."]
+        []
+        if config.lists is None
+        else [f"{LIST_REWARDS[config.lists.reward]}; each position is a decision of its own."]
     )
 
 
@@ -192,8 +194,8 @@ def warnings(config: ExperimentConfig) -> list[str]:
         lines.append("There are no actions here: every call of your app has to send its own.")
     elif config.lists is not None and config.lists.positions > len(actions):
         lines.append(
-            f"{plural(len(actions), 'action')} cannot fill {plural(config.lists.positions, 'place')}: "
-            "the lowest places stay empty."
+            f"{plural(len(actions), 'action')} cannot fill {plural(config.lists.positions, 'position')}: "
+            "the lowest positions stay empty."
         )
     elif len(actions) == 1:
         lines.append(f"With one {noun_of(config)} there is nothing to choose.")

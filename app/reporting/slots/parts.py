@@ -40,8 +40,13 @@ def valued(late: LogTable, predictions: FloatArray, bounds: tuple[float, float])
     :param predictions: (n, K) of every eligible action, from models that had not learned the row.
     """
     stretches = adaptive.parts(len(late))
-    log = by_value.checked(Log(late.logged, predictions, late.chosen, late.reward, late.unit, stretches, bounds))
-    slots = _slots([row.eligible for row in late.rows], late.logged.shape[1])
+    log = Log(late.logged, predictions, late.chosen, late.reward, late.unit, stretches, bounds)
+    return of_log(by_value.checked(log), [row.eligible for row in late.rows])
+
+
+def of_log(log: Log, eligible: Sequence[Sequence[str]]) -> list[SlotValues]:
+    """The same of a log whose rows' eligible combinations are given by their ids."""
+    slots = _slots(eligible, log.logged.shape[1])
     values = [
         SlotValues(slot=slot.name, parts=[_part(log, slot, code) for code in range(len(slot.parts))]) for slot in slots
     ]

@@ -27,7 +27,9 @@ def means(*, alike: bool, together: bool) -> Floats:
     """The chance of a reward of each combination."""
     if alike:
         return np.full(K, 0.3)
-    base = np.array([0.2 + 0.2 * (subject == "news") + 0.1 * (tone == "brisk") for subject in SUBJECTS for tone in TONES])
+    base = np.array(
+        [0.2 + 0.2 * (subject == "news") + 0.1 * (tone == "brisk") for subject in SUBJECTS for tone in TONES]
+    )
     return base + (0.2 * np.array([name == "subject=news|tone=dry" for name in IDS]) if together else 0.0)
 
 
@@ -78,7 +80,7 @@ def main() -> None:
                 if ends.low is not None and ends.high is not None:
                     difference.append(ends.low <= truth - usual <= ends.high)
         marked += any(line.differs for slot in reports for line in slot.parts)
-    print(  # noqa: T201
+    print(
         f"{given.rows:,} rows, {given.units:,} units: value {np.mean(value):.1%}, difference {np.mean(difference):.1%}, "
         f"refused {np.mean(refused):.1%}, marked {marked / given.runs:.1%} of {given.runs} runs"
     )

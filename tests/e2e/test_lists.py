@@ -1,4 +1,4 @@
-"""A list in a real browser, from the wizard to the results: set up, previewed, started, decided and rewarded over HTTP, and read."""
+"""A list in a real browser, from the wizard to the results: set up, previewed, decided and rewarded over HTTP, and read."""
 
 import random
 import re

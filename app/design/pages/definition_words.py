@@ -189,6 +189,12 @@ def warnings(config: ExperimentConfig) -> list[str]:
         lines.append("Only one arm gets users: there is nothing to compare it with.")
     if config.control_arm is None:
         lines.append(f"No control is chosen: others will be compared with the first arm, {config.arms[0].key}.")
+    rule, arms = config.decision_rule, len([arm for arm in config.arms if arm.share > 0])
+    if rule.planned_units is not None and rule.planned_units < rule.min_units * arms:
+        lines.append(
+            f"You plan {plural(rule.planned_units, 'user')}, but the rule asks for {number(rule.min_units)} in each of "
+            f"{plural(arms, 'arm')}, {number(rule.min_units * arms)} in all: it gives no verdict at the end of your plan."
+        )
     actions = config.all_actions()
     if not actions:
         lines.append("There are no actions here: every call of your app has to send its own.")

@@ -28,6 +28,7 @@ from app.people import consent_counts, erasure, retention
 from app.people.store.erasures import FIRING
 from app.promotion import challengers, ramping, schedule, shipping
 from app.reporting import activity, feedback_report, health_checks, long_term, results
+from app.reporting.slots import report as slots
 from app.reporting.whom import report as whom
 from app.verification import standing_audit
 from worker.celery_app import app, settings
@@ -144,6 +145,7 @@ def report() -> None:
                 (feedback_report.KIND, lambda: feedback_report.compute_due(engine, every_s)),
                 (long_term.KIND, lambda: long_term.compute_due(engine)),
                 (whom.KIND, lambda: whom.compute_due(engine, settings)),
+                (slots.KIND, lambda: slots.compute_due(engine, settings)),
                 (fairness.KIND, lambda: fairness.compute_due(engine, settings)),
                 (kpis.KIND, lambda: kpis.compute_due(engine)),
                 (consent_counts.KIND, lambda: consent_counts.compute_due(engine, every_s)),

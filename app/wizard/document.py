@@ -80,6 +80,7 @@ def _actions(tree: Typed, findings: Findings) -> Document:
         "actions": [_action(row, f"/actions/{index}", findings) for index, row in enumerate(rows)],
         "variables": [_variable(row, f"/variables/{index}", findings) for index, row in variables],
         "composition": _composition(tree["composition"], findings) if composed else None,
+        "lists": form.LISTS.values(tree["lists"], "/lists", findings) if tree["actions:among"] == "ranked" else None,
     }
 
 

@@ -1,7 +1,7 @@
 """python -m benchmarks.migration: upgrades a log of a million decisions while another session goes on deciding.
 
-The database has revision 0004 and is upgraded to the newest. A writer stores one decision after the other, as a program
-of that revision did, and measures each. The output has the upgrade's time, the writer's longest wait, and for comparison the
+The database has the revision before the partitioned log and is upgraded to the newest. A writer stores one decision after
+the other, as a program of that revision did, and measures each. The output has the upgrade's time, the writer's longest wait, and for comparison the
 longest wait when an index is built the plain way, which stops writers until it is done.
 """
 
@@ -20,7 +20,7 @@ from app.embedded.postgres import PostgresServer
 from app.embedded.state import DataDir
 from app.foundation.store.migrate import upgrade
 
-BEFORE = "0004"
+BEFORE = "0027"
 DECISION = """
     INSERT INTO decisions (id, experiment_id, config_version, key_id, body_hash, unit_id, arm, policy_version, eligible,
         distribution, chosen, propensity, draw, context, encoding_version, state, seal)
@@ -44,17 +44,20 @@ class Waits(NamedTuple):
     longest_s: float  # longest wait for one decision
 
 
-def fill(url: str, rows: int) -> None:
-    """Bring an empty database to the old revision, with so many decisions, all learned."""
-    upgrade(url, BEFORE)
+def fill(url: str, rows: int, before: str = BEFORE) -> None:
+    """Bring an empty database to an old revision, with so many decisions, all learned."""
+    upgrade(url, before)
     with _connected(url) as connection, connection.cursor() as cursor:
         for statement in FILL:
             cursor.execute(statement, {"rows": rows})
         cursor.execute("VACUUM ANALYZE decisions, training_ledger")
 
 
-def waits_during(url: str, work: Callable[[], None]) -> Waits:
-    """Do some work while a writer stores one decision after the other."""
+def waits_during(url: str, work: Callable[[], None], conflict: str = "") -> Waits:
+    """Do some work while a writer stores one decision after the other.
+
+    :param conflict: the key that the program names in ON CONFLICT; programs of 0016 or later name none.
+    """
     taken: list[float] = []
     stop, failed = threading.Event(), list[BaseException]()
 
@@ -65,7 +68,7 @@ def waits_during(url: str, work: Callable[[], None]) -> Waits:
                 while not stop.is_set():
                     began = time.perf_counter()
                     number = time.monotonic_ns()
-                    cursor.execute(statement + " ON CONFLICT (id) DO NOTHING", {"id": f"w-{number}", "number": number})
+                    cursor.execute(f"{statement} ON CONFLICT {conflict} DO NOTHING", {"id": f"w-{number}", "number": number})
                     taken.append(time.perf_counter() - began)
         except psycopg2.Error as error:
             failed.append(error)

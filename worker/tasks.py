@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from app.deciding import runtime
 from app.fairness import report as fairness
 from app.foundation.isolation import in_turn
-from app.foundation.store import old_keys
+from app.foundation.store import old_keys, partitions
 from app.foundation.store.engine import create
 from app.foundation.store.locks import alone
 from app.guardian import anomalies, context, quarantine, watching
@@ -119,6 +119,7 @@ def retain() -> None:
                 (retention.KIND, lambda: retention.run(_engine(), settings)),
                 ("events", lambda: retention.forget_events(_engine(), settings)),
                 ("old keys", lambda: old_keys.drop_due(_engine())),
+                ("partitions", lambda: partitions.make_ahead(_engine())),
             )
 
 

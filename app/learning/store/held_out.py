@@ -67,11 +67,11 @@ _SUSPECTS = text(
     """
 )
 _ADD = text(
-    """
+    f"""
     INSERT INTO held_out (experiment_id, decision_id, arm, rule, suspect_id, status)
     SELECT :experiment_id, t.decision_id, :arm, t.rule, t.suspect_id, 'held'
-    FROM json_to_recordset(:rows) AS t (decision_id text, rule text, suspect_id bigint)
-    JOIN decisions d ON d.id = t.decision_id AND d.experiment_id + 0 = :experiment_id AND d.arm = :arm
+    FROM json_to_recordset(:rows) AS t (experiment_id bigint, decision_id text, rule text, suspect_id bigint)
+    JOIN decisions d ON {its_decision("t")} AND d.arm = :arm
     ON CONFLICT (experiment_id, decision_id) DO UPDATE SET rule = excluded.rule, suspect_id = excluded.suspect_id,
         status = excluded.status, held_at = clock_timestamp()
     """
@@ -116,7 +116,11 @@ def add(connection: Connection, experiment_id: int, arm: str, rows: Sequence[Hel
     """
     if rows:
         values = {"experiment_id": experiment_id, "arm": arm}
-        connection.execute(_ADD, values | {"rows": orjson.dumps([row._asdict() for row in rows]).decode()})
+        connection.execute(
+            _ADD,
+            values
+            | {"rows": orjson.dumps([row._asdict() | {"experiment_id": experiment_id} for row in rows]).decode()},
+        )
 
 
 def arms_with_released(connection: Connection) -> list[tuple[int, str]]:

@@ -118,7 +118,7 @@ def begin_generation(connection: Connection, after: Generation) -> None:
 _OUTCOMES = text(
     f"""
     SELECT {EXAMPLE_COLUMNS}
-    FROM outcomes o JOIN decisions d ON {its_decision("o")}
+    FROM outcomes o JOIN decisions d ON {its_decision("o", "o.decided_at")}
     WHERE o.experiment_id = :experiment_id AND d.state <> 'imported' AND o.decision_id > :after
     ORDER BY o.decision_id LIMIT :most
     """
@@ -158,7 +158,7 @@ _NEWEST_OUTCOMES = text(
     f"""
     SELECT {EXAMPLE_COLUMNS}, o.arm, o.reward AS settled FROM (
         SELECT * FROM outcomes WHERE experiment_id = :experiment_id AND NOT holdout ORDER BY settled_at DESC LIMIT :most
-    ) o JOIN decisions d ON {its_decision("o")} WHERE d.state <> 'imported' AND d.erased_at IS NULL
+    ) o JOIN decisions d ON {its_decision("o", "o.decided_at")} WHERE d.state <> 'imported' AND d.erased_at IS NULL
     """
 )
 

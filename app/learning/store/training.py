@@ -120,7 +120,7 @@ _OF_VERSION = text(
 _SETTLED = text(
     f"""
     SELECT {EXAMPLE_COLUMNS}, o.reward AS settled, o.feedback_version
-    FROM outcomes o JOIN decisions d ON {its_decision("o")}
+    FROM outcomes o JOIN decisions d ON {its_decision("o", "o.decided_at")}
     WHERE o.experiment_id = :experiment_id AND d.state <> 'imported'
       AND o.settled_at >= coalesce(CAST(:since AS timestamptz), '-infinity')
     """

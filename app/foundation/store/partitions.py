@@ -1,0 +1,107 @@
+"""The parts of the log by time: each month of decisions has a table of its own.
+
+``decisions_early`` holds what was decided before the first month, ``decisions_default`` what no other part takes: a clock that
+steps far ahead loses no decision. The worker makes the parts of the next months ahead of time.
+"""
+
+from datetime import datetime
+from typing import Final, NamedTuple
+
+import psycopg2.errors
+import structlog
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import OperationalError
+
+from app.foundation.store.engine import transaction
+from app.foundation.store.locks import Kind, hold
+
+EARLY: Final = "decisions_early"
+DEFAULT: Final = "decisions_default"
+NAME: Final = "partitions"  # of the lock under which one process at a time changes them
+AHEAD: Final = 1  # months after this one: the worker would have to be away for all of it
+LOCK_WAIT_S: Final = 0.05  # writers wait behind a statement that waits for its lock
+MOST_MOVED: Final = 20_000  # rows of the default part that move into a new one while writers wait
+log = structlog.get_logger()
+
+LIKE: Final = "LIKE decisions INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE INCLUDING COMPRESSION"
+
+
+class Month(NamedTuple):
+    """A month that has no part yet."""
+
+    name: str
+    start: datetime
+    end: datetime
+    in_default: int  # rows in the default part; at most one more than can move
+
+
+_MISSING = text(
+    f"""
+    WITH bounds AS (
+        SELECT substring(bound FROM 'TO \\(''([^'']+)''\\)')::timestamptz AS ends,
+            substring(bound FROM 'FROM \\(''([^'']+)''\\)')::timestamptz AS starts
+        FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+        CROSS JOIN LATERAL pg_get_expr(c.relpartbound, c.oid) AS bound
+        WHERE i.inhparent = to_regclass('decisions') AND bound <> 'DEFAULT'
+    ), months AS (
+        SELECT start, start + interval '1 month' AS "end"
+        FROM date_trunc('month', clock_timestamp(), 'UTC') AS this, generate_series(0, :ahead) AS n
+        CROSS JOIN LATERAL (SELECT (this AT TIME ZONE 'UTC' + make_interval(months => n)) AT TIME ZONE 'UTC' AS start) s
+    )
+    SELECT to_char(start AT TIME ZONE 'UTC', '"decisions_"YYYY_MM') AS name, start, "end", (
+        SELECT count(*) FROM (SELECT FROM {DEFAULT} WHERE decided_at >= start AND decided_at < "end" LIMIT :most) d
+    ) AS in_default
+    FROM months m WHERE NOT EXISTS (
+        SELECT FROM bounds b WHERE m.start < b.ends AND m."end" > coalesce(b.starts, '-infinity'))
+    ORDER BY start
+    """
+)
+
+
+def make_ahead(engine: Engine) -> list[str]:
+    """Make the parts of this month and of the next ones that are missing; returns their names.
+
+    If something holds the default part for long, the rest is left for the next call. So is a month of which the default
+    part has more rows than can move in a moment: they stay there.
+    """
+    made: list[str] = []
+    with transaction(engine) as connection:
+        hold(connection, Kind.ALONE, NAME)
+        for month in _missing(connection):
+            if month.in_default > MOST_MOVED:
+                log.warning("partition_full", partition=DEFAULT, month=month.name)
+            elif _make(connection, month):
+                made.append(month.name)
+    return made
+
+
+def _missing(connection: Connection) -> list[Month]:
+    rows = connection.execute(_MISSING, {"ahead": AHEAD, "most": MOST_MOVED + 1})
+    return [Month._make(row) for row in rows]
+
+
+def _make(connection: Connection, month: Month) -> bool:
+    """Make one part, with the rows of its month that the default part has; False: something holds that."""
+    try:
+        with connection.begin_nested():
+            for statement in making(month):
+                connection.execute(text(statement))
+    except OperationalError as error:
+        if not isinstance(error.orig, psycopg2.errors.LockNotAvailable):
+            raise
+        log.warning("partition_waits", partition=month.name)
+        return False
+    return True
+
+
+def making(month: Month) -> list[str]:
+    """The statements that make a part; they need the default part alone for a moment."""
+    low, high = month.start.isoformat(), month.end.isoformat()
+    return [
+        f"SET LOCAL lock_timeout = '{LOCK_WAIT_S}s'",
+        f"LOCK TABLE {DEFAULT} IN ACCESS EXCLUSIVE MODE",
+        f"CREATE TABLE {month.name} ({LIKE})",
+        f"WITH moved AS (DELETE FROM {DEFAULT} WHERE decided_at >= '{low}' AND decided_at < '{high}' RETURNING *) "
+        f"INSERT INTO {month.name} SELECT * FROM moved",
+        f"ALTER TABLE decisions ATTACH PARTITION {month.name} FOR VALUES FROM ('{low}') TO ('{high}')",
+    ]

@@ -1,8 +1,8 @@
 """python -m benchmarks.migration: upgrades a log of a million decisions while another session goes on deciding.
 
 The database has the revision before the partitioned log and is upgraded to the newest. A writer stores one decision after
-the other, as a program of that revision did, and measures each. The output has the upgrade's time, the writer's longest wait, and for comparison the
-longest wait when an index is built the plain way, which stops writers until it is done.
+the other, as a program of that revision did, and measures each. The output has the upgrade's time, the writer's longest wait,
+and for comparison the longest wait when an index is built the plain way, which stops writers until it is done.
 """
 
 import argparse
@@ -68,7 +68,9 @@ def waits_during(url: str, work: Callable[[], None], conflict: str = "") -> Wait
                 while not stop.is_set():
                     began = time.perf_counter()
                     number = time.monotonic_ns()
-                    cursor.execute(f"{statement} ON CONFLICT {conflict} DO NOTHING", {"id": f"w-{number}", "number": number})
+                    cursor.execute(
+                        f"{statement} ON CONFLICT {conflict} DO NOTHING", {"id": f"w-{number}", "number": number}
+                    )
                     taken.append(time.perf_counter() - began)
         except psycopg2.Error as error:
             failed.append(error)

@@ -50,7 +50,7 @@ NAME = """
         RETURN NULL;
     END $$
 """
-BLOCKS = 2000  # of the table in one transaction: about 20,000 rows
+BLOCKS = 500  # of the table in one transaction: some 8,000 rows
 FILL = """
     INSERT INTO decision_ids SELECT id, experiment_id, decided_at FROM decisions
     WHERE ctid >= CAST(:low AS tid) AND ctid < CAST(:high AS tid) ON CONFLICT DO NOTHING

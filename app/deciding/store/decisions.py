@@ -9,7 +9,17 @@ from pydantic import JsonValue
 from sqlalchemy import Connection, select, text
 
 from app.foundation.store import chain, tables
-from app.foundation.store.fragments import OF_ID, OF_IDS, OF_KEYS, TRIAL, DecisionKey, its_decision, keys
+from app.foundation.store.fragments import (
+    DECISIONS_OF_IDS,
+    KEYS,
+    OF_ID,
+    OF_KEYS,
+    TRIAL,
+    DecisionKey,
+    decision_of,
+    its_decision,
+    keys,
+)
 
 LOGGED = tables.decisions.alias("d")  # as the fragments call it
 
@@ -158,13 +168,14 @@ def insert_new(connection: Connection, rows: list[NewDecision]) -> set[DecisionK
 
     This is one statement, so that all of it is stored or nothing, even outside a transaction.
     """
-    document = orjson.dumps([row._asdict() for row in rows]).decode()
+    by_key = {row.key: row for row in reversed(rows)}  # of two rows with one id, the first is stored
+    document = orjson.dumps([row._asdict() for row in reversed(by_key.values())]).decode()
     stored = connection.exec_driver_sql(_INSERT, {"rows": document} | chain.key(connection))
     return {(row.experiment_id, row.id) for row in stored}
 
 
 STORED = select(*[LOGGED.c[name] for name in StoredDecision._fields])
-_FIND = STORED.where(text(OF_KEYS))
+_FIND = text(f"SELECT {', '.join(f'd.{name}' for name in StoredDecision._fields)} FROM {KEYS} {decision_of('k')}")
 
 
 def find_many(connection: Connection, of: Iterable[DecisionKey]) -> dict[DecisionKey, StoredDecision]:
@@ -204,8 +215,8 @@ def experiments_with(connection: Connection, ids: Iterable[str]) -> Having:
 
 def distributions(connection: Connection, experiment_id: int, ids: list[str]) -> dict[str, list[float]]:
     """Return the logged distributions of these decisions of an experiment, by id."""
-    query = select(LOGGED.c.id, LOGGED.c.distribution).where(text(OF_IDS))
-    rows = connection.execute(query, {"ids": ids, "experiment_id": experiment_id})
+    query = f"SELECT d.id, d.distribution FROM {DECISIONS_OF_IDS}"
+    rows = connection.execute(text(query), {"ids": ids, "experiment_id": experiment_id})
     return {row.id: row.distribution for row in rows}
 
 

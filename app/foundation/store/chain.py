@@ -14,7 +14,6 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection, text
 
 from app.foundation.settings import no_key
-from app.foundation.store.fragments import its_decision
 
 CHAIN_KEY: Final = "chain_key"  # execution option of every engine, and parameter of statements with a link
 
@@ -168,45 +167,6 @@ def compare(connection: Connection, kind: Kind, experiment_id: int, since: datet
     values = {"id": experiment_id, "part": str(experiment_id), "since": since} | key(connection)
     row = connection.execute(_COMPARE[kind], values).one()
     return Compared(int(row.moments), int(row.before), [Difference(*found) for found in row.differences])
-
-
-_ITS = its_decision("r")
-# Rows from before the chain belong to decisions from before it.
-_BACKDATED = """
-    SELECT '{table}' AS name, r.decision_id AS id FROM {table} r
-    JOIN decisions d ON {its_decision}
-    WHERE r.experiment_id = :id AND r.{at} >= coalesce(CAST(:since AS timestamptz), '-infinity')
-        AND d.decided_at > start.at AND r.{at} <= start.at
-"""
-_ORPHANED = """
-    SELECT '{table}' AS name, r.decision_id AS id FROM {table} r
-    WHERE r.experiment_id = :id {since}
-        AND NOT EXISTS (SELECT FROM decisions d WHERE {its_decision})
-"""
-_TIMED = {kind.table: kind.at for kind in (REWARDS, FEEDBACK, OUTCOMES)}
-_SINCE = "AND r.{at} >= coalesce(CAST(:since AS timestamptz), '-infinity')"
-_ORPHANS = text(
-    "SELECT name, id FROM ("
-    + " UNION ALL ".join(
-        [_ORPHANED.format(table=table, since=_SINCE.format(at=at), its_decision=_ITS) for table, at in _TIMED.items()]
-        + [_ORPHANED.format(table="awaiting_outcome", since="", its_decision=_ITS)]
-        + [
-            _ORPHANED.format(
-                table="training_ledger", since="AND CAST(:since AS timestamptz) IS NULL", its_decision=_ITS
-            )
-        ]
-    )
-    + ") orphans UNION ALL SELECT name, id FROM ("
-    + f"SELECT at + {GRACE} AS at FROM log_anchors WHERE number = 0) start CROSS JOIN LATERAL ("
-    + " UNION ALL ".join(_BACKDATED.format(table=table, at=at, its_decision=_ITS) for table, at in _TIMED.items())
-    + ") backdated"
-)
-
-
-def orphans(connection: Connection, experiment_id: int, since: datetime | None = None) -> list[tuple[str, str]]:
-    """(table, decision id) of rows that no decision has, or that claim to be older than the chain while their decision is not."""
-    rows = connection.execute(_ORPHANS, {"id": experiment_id, "since": since})
-    return [(row.name, row.id) for row in rows]
 
 
 _ANCHOR_TAG = _hash("'anchor', number, at, links, hi, lo, before, before_at")

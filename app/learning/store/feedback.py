@@ -8,7 +8,7 @@ import orjson
 from sqlalchemy import Connection, select, text
 
 from app.foundation.store import chain, tables
-from app.foundation.store.fragments import IN_KEYS, NOT_A_TRIAL, DecisionKey, its_decision, keys
+from app.foundation.store.fragments import IN_KEYS, NOT_A_TRIAL, DecisionKey, decision_of, its_decision, keys
 
 _f = tables.feedback
 
@@ -91,7 +91,7 @@ _INSERT = text(
     FROM json_to_recordset(:rows) AS i (
         experiment_id bigint, decision_id text, feedback_id text, kind text, value json, comment text,
         occurred_at timestamptz)
-    JOIN decisions d ON {its_decision("i")}
+    {decision_of("i")}
     CROSS JOIN n
     ON CONFLICT DO NOTHING
     RETURNING *

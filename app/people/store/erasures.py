@@ -10,7 +10,7 @@ from sqlalchemy import Connection, insert, select, text
 
 from app.deciding.store import units
 from app.foundation.store import chain, tables
-from app.foundation.store.fragments import IN_KEYS, KEYS, OF_KEYS, RETRY_PAUSE, DecisionKey, keys
+from app.foundation.store.fragments import IN_KEYS, KEYS, RETRY_PAUSE, DecisionKey, decision_of, keys
 from app.foundation.store.locks import Kind, hold
 from app.learning.store import rewards
 
@@ -129,8 +129,8 @@ class ArmCount(NamedTuple):
 def decisions_by_arm(connection: Connection, decisions: list[DecisionKey]) -> list[ArmCount]:
     """How many of these decisions each arm made; an audit does not find them any more."""
     query = f"""
-        SELECT e.key AS experiment, d.arm, count(*) AS decisions FROM decisions d JOIN experiments e ON e.id = d.experiment_id
-        WHERE {OF_KEYS} GROUP BY e.key, d.arm ORDER BY e.key, d.arm
+        SELECT e.key AS experiment, d.arm, count(*) AS decisions
+        FROM {KEYS} {decision_of("k")} JOIN experiments e ON e.id = d.experiment_id GROUP BY e.key, d.arm ORDER BY e.key, d.arm
     """
     return [ArmCount(**row._asdict()) for row in connection.execute(text(query), keys(decisions))]
 
@@ -190,6 +190,7 @@ def sample_again(connection: Connection) -> None:
         "deliveries",
         "events",
         *_BY_DECISION,
+        "decision_ids",
         *_BY_UNIT,
         "unit_sums",
         "erasures",

@@ -5,7 +5,7 @@ from sqlalchemy import Connection, select, text
 
 from app.deciding.store.decisions import LOGGED, STORED, StoredDecision
 from app.foundation.store import chain, tables
-from app.foundation.store.fragments import OF_IDS
+from app.foundation.store.fragments import DECISIONS_OF_IDS
 
 _f = tables.firings
 _a = tables.awaiting_outcome
@@ -38,7 +38,7 @@ def expired(connection: Connection, experiment_id: int, older_than_s: float, mos
 _WRITE = text(
     f"""
     WITH input AS (SELECT * FROM json_to_recordset(:rows) AS i (id text, seal text)), before AS (
-        SELECT d.* FROM decisions d WHERE {OF_IDS}
+        SELECT d.* FROM {DECISIONS_OF_IDS}
     ), blanked AS (
     UPDATE decisions d SET unit_id = '', body_hash = '', context = '{{}}', actions = NULL, ineligible = NULL, message = NULL,
         seal = i.seal, erased_at = clock_timestamp()
@@ -64,8 +64,8 @@ _BEFORE = (
     # A cause that must not fire again is kept in a new row, because the old row's id gives the decision's id.
     f"""
     WITH gone AS (
-        DELETE FROM firings f USING decisions d
-        WHERE {OF_IDS} AND f.unit_id = d.unit_id
+        DELETE FROM firings f USING {DECISIONS_OF_IDS}
+        WHERE f.unit_id = d.unit_id
             AND (f.decision_id = d.id OR f.wait_decision_id = d.id)
         RETURNING f.*
     )

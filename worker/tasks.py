@@ -23,7 +23,7 @@ from app.notices import collecting
 from app.notices import sending as notices
 from app.off_policy import evaluations
 from app.off_policy.life import attaching, warming
-from app.people import consent_counts, erasure, retention
+from app.people import consent_counts, dropping, erasure, retention
 from app.people.store.erasures import FIRING
 from app.promotion import challengers, ramping, schedule, shipping
 from app.reporting import activity, feedback_report, health_checks, long_term, results
@@ -117,6 +117,7 @@ def retain() -> None:
         if granted:
             in_turn(
                 (retention.KIND, lambda: retention.run(_engine(), settings)),
+                (dropping.KIND, lambda: dropping.run(_engine(), settings)),
                 ("events", lambda: retention.forget_events(_engine(), settings)),
                 ("old keys", lambda: old_keys.drop_due(_engine())),
                 ("partitions", lambda: partitions.make_ahead(_engine())),

@@ -11,6 +11,7 @@ of the statement and is never stored there. A function in the database adds link
 from datetime import datetime
 from typing import Final, NamedTuple
 
+import orjson
 from sqlalchemy import Connection, text
 
 from app.foundation.settings import no_key
@@ -167,6 +168,48 @@ def compare(connection: Connection, kind: Kind, experiment_id: int, since: datet
     values = {"id": experiment_id, "part": str(experiment_id), "since": since} | key(connection)
     row = connection.execute(_COMPARE[kind], values).one()
     return Compared(int(row.moments), int(row.before), [Difference(*found) for found in row.differences])
+
+
+class Dropped(NamedTuple):
+    """What was dropped with whole months of the log, of one experiment."""
+
+    until: datetime | None  # every decision before it; null: none
+    lessons: int  # rows of the ledger that named a version
+
+
+DROPPED: Final = (
+    "dropped"  # a link of this kind has the end of the months as its time, and counts of lessons as its parts
+)
+_NOTE_DROPPED = text(
+    f"""
+    WITH noted AS (
+        SELECT nextval('log_links_id_seq') AS id, '{DROPPED}' AS kind, CAST(:until AS timestamptz) AS at,
+            CAST(:lessons AS jsonb) AS parts
+    )
+    INSERT INTO log_links (id, kind, at, parts, tag) SELECT id, kind, at, parts, {_TAG} FROM noted
+    """
+)
+_DROPPED = text(
+    f"""
+    SELECT max(at) AS until, coalesce(sum((parts->>CAST(:part AS text))::bigint), 0) AS lessons
+    FROM log_links WHERE kind = '{DROPPED}' AND tag = {_TAG}
+    """
+)
+
+
+def note_dropped(connection: Connection, until: datetime, lessons: dict[int, int]) -> None:
+    """Seal that all decisions before a time are dropped.
+
+    :param lessons: by experiment, how many rows of the ledger that named a version went with them.
+    """
+    values = {"until": until, "lessons": orjson.dumps({str(id_): rows for id_, rows in lessons.items()}).decode()}
+    connection.execute(_NOTE_DROPPED, values | key(connection))
+
+
+def dropped(connection: Connection, experiment_id: int) -> Dropped:
+    """What was dropped of an experiment; links without the right tag do not count."""
+    row = connection.execute(_DROPPED, {"part": str(experiment_id)} | key(connection)).one()
+    return Dropped(row.until, int(row.lessons))
 
 
 _ANCHOR_TAG = _hash("'anchor', number, at, links, hi, lo, before, before_at")

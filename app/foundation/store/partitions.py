@@ -82,26 +82,27 @@ def _missing(connection: Connection) -> list[Month]:
 
 def _make(connection: Connection, month: Month) -> bool:
     """Make one part, with the rows of its month that the default part has; False: something holds that."""
-    try:
-        with connection.begin_nested():
-            for statement in making(month):
-                connection.execute(text(statement))
-    except OperationalError as error:
-        if not isinstance(error.orig, psycopg2.errors.LockNotAvailable):
-            raise
-        log.warning("partition_waits", partition=month.name)
-        return False
-    return True
-
-
-def making(month: Month) -> list[str]:
-    """The statements that make a part; they need the default part alone for a moment."""
     low, high = month.start.isoformat(), month.end.isoformat()
-    return [
-        f"SET LOCAL lock_timeout = '{LOCK_WAIT_S}s'",
+    return briefly(
+        connection,
         f"LOCK TABLE {DEFAULT} IN ACCESS EXCLUSIVE MODE",
         f"CREATE TABLE {month.name} ({LIKE})",
         f"WITH moved AS (DELETE FROM {DEFAULT} WHERE decided_at >= '{low}' AND decided_at < '{high}' RETURNING *) "
         f"INSERT INTO {month.name} SELECT * FROM moved",
         f"ALTER TABLE decisions ATTACH PARTITION {month.name} FOR VALUES FROM ('{low}') TO ('{high}')",
-    ]
+    )
+
+
+def briefly(connection: Connection, *statements: str) -> bool:
+    """Run statements that need a part of the log alone for a moment; False: somebody else has it, and nothing was done."""
+    try:
+        with connection.begin_nested():
+            connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_WAIT_S}s'"))
+            for statement in statements:
+                connection.execute(text(statement))
+    except OperationalError as error:
+        if not isinstance(error.orig, psycopg2.errors.LockNotAvailable):
+            raise
+        log.warning("partition_waits")
+        return False
+    return True

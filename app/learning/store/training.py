@@ -271,11 +271,19 @@ def lag(connection: Connection) -> tuple[int, float]:
 def has_erased(connection: Connection, version_id: int) -> bool:
     """Return True if a decision that a version learned from was erased, so that it cannot be learned from again."""
     query = f"""
-        SELECT EXISTS (SELECT FROM training_ledger l
-            {decision_of("l")}
+        SELECT EXISTS (SELECT FROM training_ledger l {decision_of("l")}
             WHERE l.version_id = :id AND d.erased_at IS NOT NULL)
     """
     return bool(connection.execute(text(query), {"id": version_id}).scalar_one())
+
+
+LEARNED_KINDS = ("incremental", "rebuild", "staged")  # versions whose manifest counts their own rows in the ledger
+
+
+def lessons(connection: Connection, version_id: int) -> int:
+    """Count the rows of the ledger that name a version."""
+    query = select(func.count()).select_from(_ledger).where(_ledger.c.version_id == version_id)
+    return int(connection.execute(query).scalar_one())
 
 
 def ledger_size(connection: Connection, experiment_id: int) -> int:

@@ -6,6 +6,7 @@ and for comparison the longest wait when an index is built the plain way, which 
 """
 
 import argparse
+import statistics
 import tempfile
 import threading
 import time
@@ -15,7 +16,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psycopg2
+from sqlalchemy import create_engine
+from sqlalchemy.engine import make_url
 
+from app.deciding.store.decisions import find_many
 from app.embedded.postgres import PostgresServer
 from app.embedded.state import DataDir
 from app.foundation.store.migrate import upgrade
@@ -27,13 +31,13 @@ DECISION = """
     SELECT {id}, 1, 1, 'lw_000000000000', repeat('a', 64), 'unit-' || {number} %% 50000, 'learned', 1, ARRAY['a', 'b'],
         ARRAY[0.25, 0.75], 1, 0.75, 0.5, '{{"last": "nabisco"}}', 1, 'active', repeat('b', 64)
 """
-FILL = (
-    DECISION.format(id="'d-' || n", number="n") + " FROM generate_series(1, %(rows)s) AS n",
-    """
+DECISIONS = DECISION.format(id="'d-' || n", number="n") + " FROM generate_series(1, %(rows)s) AS n"
+LEDGER = """
     INSERT INTO training_ledger (experiment_id, arm, decision_id, version_id, position, reward)
     SELECT 1, 'learned', 'd-' || n, 1 + n / 5000, n %% 5000, 1 FROM generate_series(1, %(rows)s) AS n
-    """,
-)
+"""
+LOOK_UPS = 2000
+MONTHS = 24
 
 
 class Waits(NamedTuple):
@@ -45,11 +49,12 @@ class Waits(NamedTuple):
 
 
 def fill(url: str, rows: int, before: str = BEFORE) -> None:
-    """Bring an empty database to an old revision, with so many decisions, all learned."""
+    """Bring an empty database to an old revision, with so many decisions; where the upgrade changes the ledger, all learned."""
     upgrade(url, before)
     with _connected(url) as connection, connection.cursor() as cursor:
-        for statement in FILL:
-            cursor.execute(statement, {"rows": rows})
+        cursor.execute(DECISIONS, {"rows": rows})
+        if before != BEFORE:
+            cursor.execute(LEDGER, {"rows": rows})
         cursor.execute("VACUUM ANALYZE decisions, training_ledger")
 
 
@@ -92,7 +97,29 @@ def waits_during(url: str, work: Callable[[], None], conflict: str = "") -> Wait
 def plain_index(url: str) -> None:
     """Build one of the upgrade's indexes in the plain way, which the upgrade avoids."""
     with _connected(url) as connection, connection.cursor() as cursor:
-        cursor.execute("CREATE INDEX plain ON decisions (unit_id, decided_at)")
+        cursor.execute("CREATE INDEX plain ON decisions (unit_id, arm)")
+
+
+def look_up_ms(url: str, rows: int) -> float:
+    """Median time of finding a stored decision by its id, in milliseconds, planning included."""
+    taken, engine = [], create_engine(make_url(url).set(drivername="postgresql+psycopg2"))
+    with engine.connect() as connection:
+        for turn in range(LOOK_UPS):
+            key = (1, f"d-{1 + turn * 7919 % rows}")
+            began = time.perf_counter()
+            assert key in find_many(connection, [key])
+            taken.append(time.perf_counter() - began)
+    engine.dispose()
+    return 1000 * statistics.median(taken)
+
+
+def more_months(url: str) -> None:
+    """Make the partitions of two years."""
+    with _connected(url) as connection, connection.cursor() as cursor:
+        for number in range(MONTHS):
+            first, end = (f"{2050 + month // 12}-{month % 12 + 1:02d}-01" for month in (number, number + 1))
+            bounds = f"FROM ('{first}') TO ('{end}')"
+            cursor.execute(f"CREATE TABLE month_{number} PARTITION OF decisions FOR VALUES {bounds}")
 
 
 @contextmanager
@@ -117,6 +144,9 @@ def main() -> None:
         try:
             fill(server.url(), rows)
             online = waits_during(server.url(), lambda: upgrade(server.url()))
+            look_up = look_up_ms(server.url(), rows)
+            more_months(server.url())
+            among_more = look_up_ms(server.url(), rows)
             plain = waits_during(server.url(), lambda: plain_index(server.url()))
         finally:
             server.stop()
@@ -125,6 +155,7 @@ def main() -> None:
             f"{rows:,} decisions, {name}: {waits.seconds:.1f} s, {waits.decisions:,} decisions stored in the meantime, "
             f"longest wait {waits.longest_s * 1000:.0f} ms"
         )
+    print(f"a look-up by id afterwards: {look_up:.2f} ms; with {MONTHS} partitions more: {among_more:.2f} ms")
     print(f"ratio of the longest waits: {online.longest_s / plain.longest_s:.3f}")
 
 

@@ -119,7 +119,7 @@ def erase() -> None:
 
 @app.task(name="worker.tasks.retain")
 def retain() -> None:
-    """Remove what is past its time: the units from decisions, events, keys that an upgrade kept for programs of before."""
+    """Remove what is past its time (units, months, events, keys of old programs), and make the log's next parts."""
     with alone(_engine(), "retain") as granted:
         if granted:
             in_turn(
@@ -128,6 +128,7 @@ def retain() -> None:
                 ("events", lambda: retention.forget_events(_engine(), settings)),
                 ("old keys", lambda: old_keys.drop_due(_engine())),
                 ("partitions", lambda: partitions.make_ahead(_engine())),
+                ("statistics", lambda: partitions.sample_grown(_engine())),
             )
 
 

@@ -1,7 +1,7 @@
 """Drops whole months of the log once retention has stripped all their decisions, and the set time is over.
 
-A month of decisions is a part of the log, so that it goes without deleting rows. Everything else is right before: reports,
-learning and erasures leave stripped decisions out. A month in which an experiment keeps its people stays, and so do later ones.
+A month of decisions is a partition of the log, so its rows need not be deleted one by one. Reports, learning and erasures leave
+stripped decisions out already. A month in which an experiment keeps its people stays, and so do later ones.
 """
 
 import structlog
@@ -44,19 +44,19 @@ def run(engine: Engine, settings: Settings) -> list[str]:
         store.remove_late(connection, experiment_ids, began)
         if not store.drop(connection, due):
             return []
-    return [part.name for part in due]
+    return [partition.name for partition in due]
 
 
 def _due(engine: Engine, older_than_s: float) -> list[Old]:
-    """The oldest parts of the log, up to the first that must stay."""
+    """The oldest partitions of the log, up to the first that must stay."""
     due: list[Old] = []
     with transaction(engine) as connection:
-        for part in store.old(connection, older_than_s):
-            keeping = store.keeping(connection, part.end)
+        for partition in store.old(connection, older_than_s):
+            keeping = store.keeping(connection, partition.end)
             if keeping:
-                log.info("partition_kept", partition=part.name, experiments=keeping)
+                log.info("partition_kept", partition=partition.name, experiments=keeping)
                 break
-            due.append(part)
+            due.append(partition)
         if due and due[-1].name == partitions.EARLY and store.is_empty(connection, due[-1].end):
             return []
     return due

@@ -1,4 +1,4 @@
-"""The log of decisions in parts by time, and a table of ids that keeps them unique within their experiment.
+"""The log of decisions in partitions by time, and a table of ids that keeps them unique within their experiment.
 
 Programs of before go on meanwhile, and until they are restarted: triggers keep the table of ids for them, and their index
 of ids stays for an hour (``app.foundation.store.old_keys``).
@@ -39,7 +39,7 @@ FORGOTTEN = """
     CREATE OR REPLACE TRIGGER decisions_deleted AFTER DELETE ON decisions REFERENCING OLD TABLE AS gone
     FOR EACH STATEMENT EXECUTE FUNCTION decisions_deleted()
 """
-# Once the log has parts, programs of before store a row only if its id is new. Our own statements have just named theirs.
+# Once the log has partitions, programs of before store a row only if its id is new. Our own statements have just named theirs.
 NAME = """
     CREATE OR REPLACE FUNCTION decisions_named() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
         INSERT INTO decision_ids VALUES (NEW.id, NEW.experiment_id, NEW.decided_at) ON CONFLICT DO NOTHING;
@@ -75,7 +75,7 @@ INDEXES = {
     "decisions_contacts": "(unit_id, decided_at) WHERE channel IS NOT NULL",
 }
 
-# What depends on whether decisions, or experiments that may make some, are there. Without any, the first part ends with this
+# What depends on whether decisions, or experiments that may make some, are there. Without any, the first partition ends with this
 # month's begin, and there are no programs of before.
 ATTACH = """
     DO $$ BEGIN
@@ -114,7 +114,7 @@ def _is_partitioned() -> bool:
 
 
 def _fill() -> None:
-    """Store the ids of all rows, a part of the table at a time; a comment says how far that has come."""
+    """Store the ids of all rows, a partition of the table at a time; a comment says how far that has come."""
     connection = op.get_bind()
     blocks = "SELECT pg_relation_size(to_regclass('decisions')) / current_setting('block_size')::int"
     most = int(connection.execute(text(blocks)).scalar_one())
@@ -139,7 +139,7 @@ def _check() -> str:
 
 
 def _switch(cut: str) -> None:
-    """Make the table the first part of the log, in a moment."""
+    """Make the table the first partition of the log, in a moment."""
     rename = [f"ALTER INDEX {name} RENAME TO {name.replace('decisions', EARLY)}" for name in INDEXES]
     index = [f"CREATE INDEX {name} ON decisions USING btree {columns}" for name, columns in INDEXES.items()]
     online.brief(

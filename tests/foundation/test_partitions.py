@@ -1,4 +1,4 @@
-"""The parts of the log by time: an upgrade while decisions go on, the ids, and what the worker makes ahead."""
+"""The partitions of the log by time: an upgrade while decisions go on, the ids, and what the worker makes ahead."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -136,7 +136,7 @@ def test_a_new_log_has_the_parts_of_this_month_and_the_next_and_nothing_for_prog
 
 
 class TestAhead:
-    """What the worker does to the parts."""
+    """What the worker does to the partitions."""
 
     @pytest.fixture
     def this_month(self, loop: Loop) -> Iterator[str]:
@@ -184,8 +184,23 @@ class TestAhead:
         assert query(loop.database_url, "SELECT value FROM rewards WHERE decision_id = 'ahead-1'") == [(1.0,)]
 
 
+def test_a_log_that_has_grown_is_sampled_as_a_whole(loop: Loop) -> None:
+    """PostgreSQL itself samples each partition alone."""
+    loop.make("grown")
+    known = "SELECT count(*) FROM pg_stats WHERE tablename = 'decisions' AND inherited AND attname = 'arm'"
+    assert query(loop.database_url, known) == [(0,)] and not partitions.sample_grown(loop.runtime.engine)
+    query(
+        loop.database_url,
+        DECISION.format(id="'grown-' || n", number="n").replace("%%", "%") + " FROM generate_series(1, 3000) AS n",
+    )
+    query(loop.database_url, "SELECT pg_stat_force_next_flush()")
+    assert partitions.sample_grown(loop.runtime.engine)
+    assert query(loop.database_url, known) == [(1,)] and not partitions.sample_grown(loop.runtime.engine)
+    query(loop.database_url, "DELETE FROM decisions WHERE id LIKE 'grown-%'")
+
+
 class TestIds:
-    """Decisions are unique by their ids over all parts, and found through them."""
+    """Decisions are unique by their ids over all partitions, and found through them."""
 
     def test_a_retry_in_another_month_gets_the_stored_answer(self, client: Client, database_url: str) -> None:
         client.make("border")
@@ -227,9 +242,9 @@ class TestIds:
         assert any("decision_ids belongs to decision 'other'" in problem for problem in problems)
 
     def test_a_look_up_by_id_reads_one_part(self, loop: Loop) -> None:
-        experiment_id = loop.make("one-part")
-        loop.decide("one-part", [{"decision_id": f"one-part-{n}"} for n in range(3)])
-        values = {"ids": "{one-part-1}", "experiment_ids": f"{{{experiment_id}}}", "id": "one-part-1"}
+        experiment_id = loop.make("one-partition")
+        loop.decide("one-partition", [{"decision_id": f"one-partition-{n}"} for n in range(3)])
+        values = {"ids": "{one-partition-1}", "experiment_ids": f"{{{experiment_id}}}", "id": "one-partition-1"}
         values |= {"experiment_id": str(experiment_id)}
         statements = {
             "stored answer": f"SELECT d.id FROM {fragments.KEYS} {fragments.decision_of('k')}",

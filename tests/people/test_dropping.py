@@ -30,7 +30,7 @@ def loop(database_url: str) -> Iterator[Loop]:
 
 
 def begin_part(url: str) -> datetime:
-    """Let a part of the log end now, and the next one begin; returns the moment."""
+    """Let a partition of the log end now, and the next one begin; returns the moment."""
     ((now,),) = query(url, "SELECT clock_timestamp()")
     month, default = f"decisions_{now:%Y_%m}", partitions.DEFAULT
     start, end = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0), "2099-01-01 00:00:00+00"
@@ -48,7 +48,7 @@ def drop(loop: Loop) -> list[str]:
 
 @pytest.fixture(scope="module")
 def kept(loop: Loop) -> int:
-    """An experiment with 80 stripped decisions in one part of the log, and 40 later ones that are not."""
+    """An experiment with 80 stripped decisions in one partition of the log, and 40 later ones that are not."""
     made = loop.make("months", arms=bandit(), retention_s=86_400.0)
     rounds(loop, made, "months", 2)
     retention_s = "UPDATE experiment_configs SET config = jsonb_set(config::jsonb, '{retention_s}', %s)::json"
@@ -96,7 +96,7 @@ def test_a_lesson_that_was_not_dropped_is_missed(loop: Loop, kept: int) -> None:
 def test_a_forged_link_drops_nothing(loop: Loop, kept: int) -> None:
     query(
         loop.database_url,
-        "INSERT INTO log_links (kind, at, parts, tag) VALUES ('dropped', '2098-01-01', '{}', decode('00', 'hex'))",
+        "INSERT INTO log_links (kind, at, partitions, tag) VALUES ('dropped', '2098-01-01', '{}', decode('00', 'hex'))",
     )
     report = loop.audit("months")
     query(loop.database_url, "DELETE FROM log_links WHERE at = '2098-01-01'")

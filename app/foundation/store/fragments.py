@@ -11,7 +11,7 @@ ITS_OUTCOME = "o.experiment_id = d.experiment_id + 0 AND o.decision_id = d.id"
 def its_decision(row: str, at: str | None = None, *, experiment: str = "experiment_id") -> str:
     """How a row of the log, by its alias, is joined to its decision d.
 
-    The log has parts by time, and an index that begins with experiment and time: so the time is needed, too.
+    The log is partitioned by time, and its index has experiment, time and id: so the time is needed, too.
 
     :param at: SQL of the decision's time, where the row has it; None: the table of ids has it.
     :param experiment: the row's column for the experiment of the decision.

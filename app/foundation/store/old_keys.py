@@ -7,7 +7,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 
 OLD_KEY: Final = "old_key"  # so ends the name of such an index; its comment says since when it is one
-OLD_PROGRAMS: Final = "decisions_named"  # trigger, and its function: it goes with the key of the early part of the log
+OLD_PROGRAMS: Final = "decisions_named"  # trigger, and its function: it goes with the key of the log's first partition
 LOCK_WAIT_S: Final = 0.05
 # Those of decisions go last: as long as they stand, no row belongs to a decision whose id another experiment has, too.
 _DUE = text(

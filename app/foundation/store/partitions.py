@@ -1,7 +1,7 @@
-"""The parts of the log by time: each month of decisions has a table of its own.
+"""The partitions of the log by time: each month of decisions has a table of its own.
 
-``decisions_early`` holds what was decided before the first month, ``decisions_default`` what no other part takes: a clock that
-steps far ahead loses no decision. The worker makes the parts of the next months ahead of time.
+``decisions_early`` holds what was decided before the first month, ``decisions_default`` what no other partition takes: a clock
+that steps far ahead loses no decision. The worker makes the partitions of the next months ahead of time.
 """
 
 from datetime import datetime
@@ -20,19 +20,19 @@ DEFAULT: Final = "decisions_default"
 NAME: Final = "partitions"  # of the lock under which one process at a time changes them
 AHEAD: Final = 1  # months after this one: the worker would have to be away for all of it
 LOCK_WAIT_S: Final = 0.05  # writers wait behind a statement that waits for its lock
-MOST_MOVED: Final = 20_000  # rows of the default part that move into a new one while writers wait
+MOST_MOVED: Final = 20_000  # rows of the default partition that move into a new one while writers wait
 log = structlog.get_logger()
 
 LIKE: Final = "LIKE decisions INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE INCLUDING COMPRESSION"
 
 
 class Month(NamedTuple):
-    """A month that has no part yet."""
+    """A month that has no partition yet."""
 
     name: str
     start: datetime
     end: datetime
-    in_default: int  # rows in the default part; at most one more than can move
+    in_default: int  # rows in the default partition; at most one more than can move
 
 
 _MISSING = text(
@@ -59,10 +59,10 @@ _MISSING = text(
 
 
 def make_ahead(engine: Engine) -> list[str]:
-    """Make the parts of this month and of the next ones that are missing; returns their names.
+    """Make the partitions of this month and of the next ones that are missing; returns their names.
 
-    If something holds the default part for long, the rest is left for the next call. So is a month of which the default
-    part has more rows than can move in a moment: they stay there.
+    If something holds the default partition for long, the rest is left for the next call. So is a month of which the default
+    partition has more rows than can move in a moment: they stay there.
     """
     made: list[str] = []
     with transaction(engine) as connection:
@@ -81,7 +81,7 @@ def _missing(connection: Connection) -> list[Month]:
 
 
 def _make(connection: Connection, month: Month) -> bool:
-    """Make one part, with the rows of its month that the default part has; False: something holds that."""
+    """Make one partition, with the rows of its month that the default partition has; False: something holds that."""
     low, high = month.start.isoformat(), month.end.isoformat()
     return briefly(
         connection,
@@ -94,7 +94,7 @@ def _make(connection: Connection, month: Month) -> bool:
 
 
 def briefly(connection: Connection, *statements: str) -> bool:
-    """Run statements that need a part of the log alone for a moment; False: somebody else has it, and nothing was done."""
+    """Run statements that need a partition of the log alone for a moment; False: somebody else has it, and nothing was done."""
     try:
         with connection.begin_nested():
             connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_WAIT_S}s'"))
@@ -106,3 +106,23 @@ def briefly(connection: Connection, *statements: str) -> bool:
         log.warning("partition_waits")
         return False
     return True
+
+
+_GROWN = text(
+    """
+    SELECT coalesce(sum(pg_stat_get_live_tuples(i.inhrelid)), 0) > 1000 + 1.2 * greatest(p.reltuples, 0)
+    FROM pg_class p JOIN pg_inherits i ON i.inhparent = p.oid WHERE p.oid = to_regclass('decisions') GROUP BY p.reltuples
+    """
+)
+
+
+def sample_grown(engine: Engine) -> bool:
+    """Let PostgreSQL sample the whole log once it has grown by a fifth; returns whether it had.
+
+    It does so by itself for each partition alone, while joins are planned with what it knows of the whole.
+    """
+    with transaction(engine) as connection:
+        grown = bool(connection.execute(_GROWN).scalar_one())
+        if grown:
+            connection.execute(text("ANALYZE (SKIP_LOCKED) decisions"))
+    return grown

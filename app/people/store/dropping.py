@@ -10,7 +10,7 @@ from app.foundation.store.partitions import DEFAULT, EARLY, briefly
 
 
 class Old(NamedTuple):
-    """A part of the log that is older than decisions stay."""
+    """A partition of the log whose time is over."""
 
     name: str
     end: datetime
@@ -23,13 +23,13 @@ _OLD = text(
         FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
         CROSS JOIN LATERAL pg_get_expr(c.relpartbound, c.oid) AS bound
         WHERE i.inhparent = to_regclass('decisions') AND bound <> 'DEFAULT'
-    ) parts WHERE ends <= clock_timestamp() - make_interval(secs => :age) ORDER BY ends
+    ) partitions WHERE ends <= clock_timestamp() - make_interval(secs => :age) ORDER BY ends
     """
 )
 
 
 def old(connection: Connection, older_than_s: float) -> list[Old]:
-    """The parts of the log that ended before, oldest first."""
+    """The partitions of the log that ended before, oldest first."""
     return [Old._make(row) for row in connection.execute(_OLD, {"age": older_than_s})]
 
 
@@ -83,7 +83,7 @@ _LESSONS = text(
 def remove_rows(connection: Connection, end: datetime) -> dict[int, int]:
     """Delete what belongs to decisions before a time, and note that in the chain; returns how many were learned, by experiment.
 
-    The decisions themselves go with their parts.
+    The decisions themselves go with their partitions.
     """
     values = {"end": end} | chain.key(connection)
     for kind in (chain.REWARDS, chain.FEEDBACK, chain.OUTCOMES):
@@ -113,9 +113,9 @@ def remove_late(connection: Connection, experiment_ids: list[int], since: dateti
         connection.execute(text(_removing(kind, late)), values)
 
 
-def drop(connection: Connection, parts: list[Old]) -> bool:
-    """Drop parts, oldest first; the early part begins where they end. False: somebody else has the log now."""
-    names, end = [part.name for part in parts if part.name != EARLY], parts[-1].end.isoformat()
+def drop(connection: Connection, partitions: list[Old]) -> bool:
+    """Drop partitions, oldest first; the early partition begins where they end. False: somebody else has the log now."""
+    names, end = [partition.name for partition in partitions if partition.name != EARLY], partitions[-1].end.isoformat()
     return briefly(
         connection,
         "LOCK TABLE decisions IN ACCESS EXCLUSIVE MODE",

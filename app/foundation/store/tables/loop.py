@@ -186,15 +186,15 @@ decisions = Table(
     Index("decisions_experiment_time", "experiment_id", "decided_at", "id"),
     Index("decisions_unit", "unit_id", "decided_at"),
     Index("decisions_contacts", "unit_id", "decided_at", postgresql_where=text("channel IS NOT NULL")),
-    postgresql_partition_by="RANGE (decided_at)",  # by months, see app.foundation.store.parts
+    postgresql_partition_by="RANGE (decided_at)",  # by months, see app.foundation.store.partitions
 )
 
-decision_ids = Table(  # of all parts of the log: an id is unique within its experiment, and found without it, too
+decision_ids = Table(  # of all partitions: an id is unique within its experiment, and is found without it
     "decision_ids",
     metadata,
     Column("decision_id", Text, primary_key=True),
     Column("experiment_id", BigInteger, primary_key=True, autoincrement=False),
-    time_column("decided_at"),  # tells the part, and the place in its index
+    time_column("decided_at"),  # tells the partition, and the place in its index
 )
 
 rewards = Table(

@@ -120,15 +120,15 @@ _COUNTS = """
 # parameter in Python. The join drops rows whose experiment was paused or changed after they were planned. The condition
 # drops rows that were planned without the state of their unit although the unit denied something, and rows that were planned
 # under another version of the global holdout. The table of ids takes what is left, and drops rows whose id was taken before;
-# only what it took is stored. The order of the batch is kept: what one call decided comes in its order.
+# only what it took is stored. Such small joins keep the order of the batch: what one call decided is stored in its order.
 _INSERT = """
     WITH input AS (
-        SELECT * FROM ROWS FROM (json_to_recordset(%(rows)s) AS (
+        SELECT * FROM json_to_recordset(%(rows)s) AS t (
             id text, experiment_id bigint, config_version int, key_id text, body_hash text, unit_id text, arm text,
             policy_version int, policy_sha256 text, actions json, eligible text[], ineligible json,
             distribution float8[], chosen int, propensity float8, draw float8, context json, encoding_version smallint,
             message json, state text, channel text, withheld text[], dropped smallint, holdout_version int,
-            holdout boolean, seal text, window_s float8, unit_known boolean)) WITH ORDINALITY
+            holdout boolean, seal text, window_s float8, unit_known boolean)
     ), named AS (
         INSERT INTO decision_ids (decision_id, experiment_id, decided_at)
         SELECT i.id, i.experiment_id, statement_timestamp()
@@ -149,7 +149,6 @@ _INSERT = """
             i.holdout, i.seal, statement_timestamp(),
             CASE WHEN i.state = 'active' AND {counts} THEN statement_timestamp() + make_interval(secs => i.window_s) END
         FROM input i JOIN named n ON n.decision_id = i.id AND n.experiment_id = i.experiment_id
-        ORDER BY i.ordinality
         RETURNING id, experiment_id, arm, closes_at, seal, decided_at
     ), links AS ({link}), waiting AS (
         INSERT INTO awaiting_outcome (decision_id, experiment_id, arm, closes_at)

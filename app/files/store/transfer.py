@@ -143,13 +143,14 @@ _IMPORT = text(
             stands_for float8)
     ), named AS (
         INSERT INTO decision_ids (decision_id, experiment_id, decided_at) SELECT id, :experiment_id, decided_at FROM input
+        RETURNING decision_id
     ), stored AS (
         INSERT INTO decisions (id, experiment_id, config_version, key_id, body_hash, unit_id, arm, policy_version, actions,
             eligible, distribution, chosen, propensity, draw, context, encoding_version, state, seal, decided_at, closes_at,
             arm_distributions, stands_for)
         SELECT id, :experiment_id, config_version, 'import', '', unit_id, arm, 0, own, eligible, distribution, chosen,
             propensity, 0, context, :encoding, 'imported', '', decided_at, decided_at, arm_distributions, stands_for
-        FROM input
+        FROM input JOIN named ON named.decision_id = input.id
     ), settled AS (
         INSERT INTO outcomes (experiment_id, decision_id, arm, unit_id, reward, events, decided_at, config_version, opened_at,
             settled_at)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from app.design.experiment_config import ArmSpec, ExperimentConfig
 from app.design.fallbacks import Trusted, rule_of, trusted_policy
 from app.guardian.store.outcomes import Row
-from bandits.policy import FixedPolicy
+from bandits.policy import FirstActionPolicy, FixedPolicy
 
 FloatArray = NDArray[np.float64]
 ConfigOf = Callable[[int], ExperimentConfig]
@@ -59,6 +59,13 @@ def per_unit(rows: Sequence[Decided], values: Sequence[float]) -> Batch:
         seen[2] = max(seen[2], row.decided_at.timestamp())
     ordered = sorted(sums.values(), key=lambda seen: seen[2])
     return Batch(np.array([total / n for n, total, _ in ordered]), np.array([at for _, _, at in ordered]))
+
+
+def switched_on(rows: Sequence[Row], arm: str, config_of: ConfigOf) -> list[Row]:
+    """The rows, of any arm, from times in which one arm was no apprentice: as one, it shows what the app would show."""
+    versions = {row.config_version for row in rows}
+    on = {version for version in versions if not any(a.key == arm and a.apprentice for a in config_of(version).arms)}
+    return [row for row in rows if row.config_version in on]
 
 
 def rewards(rows: Sequence[Row]) -> Batch:
@@ -132,6 +139,8 @@ def within_arm(rows: Sequence[Row], config_of: ConfigOf, within: Range) -> Diffe
 
 def _chance(policy: Trusted, row: Row) -> float:
     """The chance that the fallback gives to the logged action."""
+    if isinstance(policy, FirstActionPolicy):
+        return float(row.chosen == 0)
     if isinstance(policy, FixedPolicy) and policy.action in row.eligible:
         return float(row.eligible[row.chosen] == policy.action)
     return 1.0 / len(row.eligible)

@@ -114,7 +114,7 @@ def watch_arm(at: Look, arm: ArmSpec, watches: dict[tuple[str, Stream], WatchDoc
         if alarms:
             watches |= {(arm.key, stream): _begun(arm.key, stream) for stream in ("rewarded", "value")}
         alarms += _watch_events(at, arm, watches, rows)
-    if trusted_policy(at.config, arm) is not None:
+    if trusted_policy(at.config, arm) is not None and not arm.apprentice:
         alarms += _watch_fallback(at, arm, watches, learns_again=bool(alarms))
     return alarms
 
@@ -169,14 +169,15 @@ def _watch_fallback(
 
 
 def _difference(at: Look, arm: ArmSpec, watches: dict[tuple[str, Stream], WatchDocument]) -> streams.Difference | None:
-    rows, value = at.rows.get(arm.key, []), watches.get((arm.key, "value"))
+    of_arm = {key: streams.switched_on(rows, arm.key, at.configs.get) for key, rows in at.rows.items()}
+    rows, value = of_arm.get(arm.key, []), watches.get((arm.key, "value"))
     within = range_of(at.config, value.state if value else Watch())
     other = None if arm.fallen_back else streams.arm_of_fallback(at.config, arm)
     if other is None:
         return streams.within_arm(rows, at.configs.get, within) if rows else None
-    if not rows or not at.rows.get(other):
+    if not rows or not of_arm.get(other):
         return None
-    return streams.between_arms(rows, at.rows[other], at.configs.get, within)
+    return streams.between_arms(rows, of_arm[other], at.configs.get, within)
 
 
 def range_of(config: ExperimentConfig, past: Watch) -> streams.Range:

@@ -42,6 +42,8 @@ PROFILE = (
     ("tags", "the same for each tag of the actions (their feature “tags”)"),
 )
 
+LEARNED = "what is learned to work best for them"
+FIRST = "the first action of each call"
 ROUNDING = 1e-9  # a percentage this near to a whole number is shown as one
 
 
@@ -88,8 +90,10 @@ def _arm(arm: ArmSpec, config: ExperimentConfig) -> str:
     what = f"every {noun_of(config)} equally often"
     if kind == "fixed":
         what = f"always “{apart(str(arm.policy['action']))}”"
+    elif kind == "first_action":
+        what = FIRST
     elif kind == "bandit":
-        what = "what is learned to work best for them"
+        what = FIRST + ", which is imitated until it is switched on" if arm.apprentice else LEARNED
     return f"{share} get {what} (arm “{arm.key}”{role})"
 
 

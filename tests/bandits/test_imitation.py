@@ -62,7 +62,7 @@ def test_the_first_action_policy_takes_the_first_eligible_action() -> None:
     policy = parse_policy({"type": "first_action"})
     assert policy == FirstActionPolicy() and policy_to_json(policy) == {"type": "first_action"}
     assert distribution(policy, None, "shared |", LINES[1:], NAMES[1:]).tolist() == [1.0, 0.0, 0.0]
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="at least one action"):
         distribution(policy, None, "shared |", [], [])
     with pytest.raises(PolicyError):
         parse_policy({"type": "first_action", "action": "a"})

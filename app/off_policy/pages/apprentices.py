@@ -17,7 +17,7 @@ from app.foundation.pages.format import interval, moment, number, percent
 from app.foundation.serving import process
 from app.off_policy.life import apprentice
 from app.off_policy.life.apprentice import LEAST, NEWEST, READY
-from app.off_policy.life.apprentice_documents import Apprentice, SwitchRequest, Valued
+from app.off_policy.life.apprentice_documents import AgreementPoint, Apprentice, SwitchRequest, Valued
 
 REASON = "a person asked for it"
 ADVICE = {
@@ -122,10 +122,7 @@ def _sentences(value: Valued) -> list[str]:
 
 
 def _figure(one: Apprentice) -> Figure:
-    points = [
-        Point(at.timestamp() if (at := moment(part.at)) else 0.0, part.agreement, part.interval.low, part.interval.high)
-        for part in one.course
-    ]
+    points = [_point(part) for part in one.course]
     caption = f"{one.arm}: how likely it was to show what was shown"
     chart = charts.lines([Series("agreement", points)], title=caption, unit="agreement, from 0 to 1")
     rows = [
@@ -137,3 +134,10 @@ def _figure(one: Apprentice) -> Figure:
         "look, in which each unit counts once."
     )
     return Figure(f"agreement-{one.arm}", caption, chart, ["Until", "Decisions", "Agreement", "Interval"], rows, note)
+
+
+def _point(part: AgreementPoint) -> Point:
+    """A point with its band, if units differ at all."""
+    at = moment(part.at)
+    low, high = (None, None) if part.interval.note else (part.interval.low, part.interval.high)
+    return Point(at.timestamp() if at else 0.0, part.agreement, low, high, f"{part.decisions} decisions")

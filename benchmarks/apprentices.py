@@ -2,9 +2,9 @@
 
 The world: six kinds of contexts, five actions, and what each pays on each kind, drawn anew in every run from .05 to .3, or from
 .005 to .03. The app's own rule takes the best action on some kinds and the second or third best on the others. An arm is an
-apprentice for the first decisions, learning in rounds of 100, and is then switched on. "Agreement" is its mean probability of what
-was shown, over the last 300 of these, each before it was learned. "Earned" is the mean of what its choices pay, as a share of what
-the app's rule pays, in the first 500 decisions after the switch and in the last 500. "Cold" has learned nothing before.
+apprentice for the first decisions, learning in rounds of 100, and is then switched on. "Agreement" is its mean probability of
+what was shown, over the last 300 of these, each before it was learned. "Earned" is the mean of what its choices pay, as a share
+of what the app's rule pays, in the first 500 decisions after the switch and in the last 500. "Cold" has learned nothing before.
 
 The rows of an apprentice differ in the chance with which the action that was shown stands in an example (`bandits.imitation`).
 """
@@ -71,10 +71,9 @@ def run(algorithm: str, shown: float | None, world: str, seed: int) -> Run:
             with patch.object(imitation, "SHOWN", shown):
                 log.append(imitated(Example(shared, lines, 0, 1.0, 1.0 - reward), f"{seed}-{number}"))
     usual = float(pays[np.arange(KINDS), rule].mean())
-    parts = [float(np.mean(part)) / usual for part in (earned[:PART], earned[-PART:])]
-    return Run(
-        float(np.mean(agreement[-300:])) if agreement else np.nan, *parts, float(pays.max(axis=1).mean()) / usual
-    )
+    first, last = (float(np.mean(part)) / usual for part in (earned[:PART], earned[-PART:]))
+    imitated_as = float(np.mean(agreement[-300:])) if agreement else np.nan
+    return Run(imitated_as, first, last, float(pays.max(axis=1).mean()) / usual)
 
 
 def _next(model: bytes, policy: BanditPolicy, log: list[Example]) -> bytes:

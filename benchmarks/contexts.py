@@ -12,6 +12,7 @@ from rich.table import Table
 
 from app.guardian.context import WatchedField, see
 from app.guardian.store.contexts import Row
+from app.guardian.streams import by_unit
 from app.guardian.thresholds import threshold_of
 from experiments.monitoring.usual import Value
 
@@ -64,8 +65,10 @@ def _noticed(draw: Draw, rng: np.random.Generator) -> int | None:
     """Decisions until the first look that notices a change; None: none does."""
     field = WatchedField(began=START.isoformat())
     for begin in range(0, DECISIONS, LOOK):
-        rows = [Row(f"u{t}", START + t * EVERY, START, {"x": draw(rng, t)}) for t in range(begin, begin + LOOK)]
-        field, drift = see("x", field, rows, THRESHOLD)
+        rows = [
+            Row(f"u{t}", START + t * EVERY, START, {"x": draw(rng, t)}, "", 1, None) for t in range(begin, begin + LOOK)
+        ]
+        field, drift = see("x", field, rows, by_unit(rows), THRESHOLD)
         if drift is not None:
             return begin + LOOK
     return None

@@ -19,6 +19,7 @@ from app.guardian import context, watching
 from app.guardian.documents import Stream, WatchDocument
 from app.guardian.store import contexts
 from app.guardian.store.outcomes import Row
+from app.guardian.streams import by_unit
 from app.guardian.thresholds import threshold_of
 from app.guardian.watching import Look
 from bandits.distribution import sample
@@ -137,7 +138,7 @@ class Shop:
         for number in range(first, first + ROUND):
             row, example, told = self._decide(number, mishap)
             rows.append(row)
-            seen.append(contexts.Row(row.unit_id, row.decided_at, row.decided_at, told.context))
+            seen.append(contexts.Row(row.unit_id, row.decided_at, row.decided_at, told.context, "", told.events, None))
             if example is not None:
                 examples.append(example)
         self.platform.learn(examples)
@@ -158,7 +159,7 @@ class Shop:
         right = ("a", "b", "c")[["free", "plus", "pro"].index(plan) if price < 40 else 1]
         worth = float(rng.random() < (PAYS if ACTIONS[chosen] == right else ELSE))
         told = mishap(rng, asked._replace(action=ACTIONS[chosen], worth=worth))
-        row = Row(arm, f"u{number}", told.reward, told.events, at, at, 1, ACTIONS, list(chances), chosen)
+        row = Row(arm, f"u{number}", told.reward, told.events, at, at, 1, ACTIONS, chosen, chances[chosen])
         if arm == "control":
             return row, None, told
         self.worth.append(worth)
@@ -175,7 +176,7 @@ class Shop:
                 )
                 self._act(alarm.kind, arm.key)
         for name, field in self.fields.items():
-            self.fields[name], drift = context.see(name, field, seen, self.threshold)
+            self.fields[name], drift = context.see(name, field, seen, by_unit(seen), self.threshold)
             if drift is not None:
                 self.notices.append((len(self.worth), f"context_drift of {name}"))
 

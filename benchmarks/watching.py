@@ -1,5 +1,6 @@
 """What the guardian's watches cost beside training: seconds of a look over seconds of the round whose outcomes it sees."""
 
+import gc
 import time
 
 from app.guardian import context, watching
@@ -18,6 +19,8 @@ def measure(rig: Rig, rounds: int) -> None:
     workload = Workload(algorithm="auto")
     rig.make_experiment(workload, "watched")
     both = []
+    gc.collect()
+    gc.freeze()  # as the worker's processes do
     for number in range(WARM + rounds):
         rig.feed(workload, ["watched"], DECISIONS)
         ((experiment_id, arm),) = training.due_arms(rig.engine)

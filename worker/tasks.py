@@ -1,9 +1,10 @@
 """The tasks. Each is a shell of a few lines around a service."""
 
+import gc
 import socket
 from functools import cache
 
-from celery.signals import worker_process_shutdown
+from celery.signals import worker_process_init, worker_process_shutdown
 from sqlalchemy import Engine
 
 from app.deciding import runtime
@@ -50,6 +51,12 @@ def _courier(name: str, work: delivering.Work) -> delivering.Courier:
         engine = create(settings.database_url, settings, pool_size=2)
         _couriers[name] = delivering.Courier(engine, settings, work, name)
     return _couriers[name]
+
+
+@worker_process_init.connect
+def _start(**_: object) -> None:
+    gc.collect()
+    gc.freeze()  # what the libraries made lives as long as the process: no round or look scans it again
 
 
 @worker_process_shutdown.connect

@@ -8,6 +8,7 @@ from app.foundation.fields import Document
 from experiments.monitoring.falls import Watch
 
 Stream = Literal["value", "rewarded", "once", "fallback"]
+SubjectKind = Literal["context_field", "client_rewards", "reward_delay"]
 Kind = Literal[
     "value_fell",
     "rewards_lost",
@@ -17,6 +18,8 @@ Kind = Literal[
     "context_drift",
     "rewards_doubled",
     "stale_model",
+    "client_rewards_lost",
+    "rewards_late",
 ]
 Code = Literal[
     "relearn",
@@ -115,6 +118,17 @@ class WatchedNow(Document):
     since: str
 
 
+class WatchedSubject(Document):
+    """Something that is watched over all arms, as it stands."""
+
+    kind: SubjectKind
+    subject: str  # the field, or the API key's id; "" where there is only one
+    armed: bool  # False: it learns what is usual
+    observations: int
+    strength: float
+    threshold: float
+
+
 class Guarded(Document):
     """What is watched in an experiment, and its incidents."""
 
@@ -122,4 +136,5 @@ class Guarded(Document):
     computed_at: str | None
     observations_between_false_alarms: float
     watched: list[WatchedNow]
+    over_all_arms: list[WatchedSubject]
     incidents: list[Incident]

@@ -35,6 +35,8 @@ WORDS = {
     "context_drift": "{why}",
     "rewards_doubled": "Decisions of {arm} have more reward events than before since {began}. Does the app report them twice?",
     "stale_model": "{why}",
+    "client_rewards_lost": "{why}",
+    "rewards_late": "{why}",
 }
 
 
@@ -65,7 +67,7 @@ def settle(
     """
     for incident in store.still_open(connection, experiment.id):
         stream = "rewarded" if incident.kind == "rewards_lost" else "value"
-        if incident.kind in ("value_fell", "rewards_lost") and _recovered(incident, values.get((incident.arm, stream))):
+        if incident.kind in ("value_fell", "rewards_lost") and recovered(incident, values.get((incident.arm, stream))):
             store.act(connection, incident.id, "recovered", ACTOR)
             store.close(connection, incident.id)
     for alarm in alarms:
@@ -81,7 +83,8 @@ def _fell_back(connection: Connection, experiment_id: int, arm: str) -> bool:
     return any((incident.arm, incident.kind) == (arm, "behind_fallback") for incident in still_open)
 
 
-def _recovered(incident: StoredIncident, value: float | None) -> bool:
+def recovered(incident: StoredIncident, value: float | None) -> bool:
+    """Whether a fall is over: the newest mean is near what it was before; None: it is not known."""
     before = incident.evidence.get("before")
     if value is None or not isinstance(before, int | float):
         return False

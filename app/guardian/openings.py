@@ -7,11 +7,20 @@ from typing import NamedTuple
 from pydantic import JsonValue
 from sqlalchemy import Connection
 
+from app.accounts.store import keys
 from app.foundation.store import platform
-from app.guardian.incidents import ACTOR
+from app.guardian.incidents import ACTOR, recovered
+from app.guardian.pipeline import Trouble
 from app.guardian.store import incidents as store
 from app.guardian.store.incidents import NewIncident
 from app.registry.store.experiments import StoredExperiment
+
+PIPELINE = {
+    "client_rewards_lost": "Rewards for the decisions of the API key {key} stopped arriving: {after:.0%} of its decisions since "
+    "{began} have one, {before:.0%} before. Is that app still reporting them?",
+    "rewards_late": "Rewards come later than before since {began}: {after:.0%} of the reward window is left when the first one "
+    "of a decision arrives, {before:.0%} before. What comes after the window is not counted.",
+}
 
 
 class Anomaly(NamedTuple):
@@ -62,6 +71,39 @@ def open_drift(connection: Connection, experiment: StoredExperiment, drift: Drif
     }
     opened = NewIncident(experiment.id, "", "context_drift", drift.began_at, evidence)
     store.act(connection, store.add(connection, opened), "told", ACTOR)
+
+
+def settle_pipeline(
+    connection: Connection,
+    experiment: StoredExperiment,
+    troubles: Sequence[Trouble],
+    newest: Mapping[tuple[str, str], float],
+) -> None:
+    """Open an incident for each trouble with rewards, and close those that are over.
+
+    :param newest: by kind and client, the newest means, where they are known.
+    """
+    known = [row for row in store.still_open(connection, experiment.id) if row.kind in PIPELINE]
+    for incident in known:
+        if recovered(incident, newest.get((incident.kind, str(incident.evidence["key_id"])))):
+            store.act(connection, incident.id, "recovered", ACTOR)
+            store.close(connection, incident.id)
+    open_now = {(row.kind, row.evidence["key_id"]) for row in known}
+    for trouble in troubles:
+        if (trouble.kind, trouble.key_id) not in open_now:
+            key = keys.find(connection, trouble.key_id)
+            began = trouble.began_at.strftime("%Y-%m-%d %H:%M UTC")
+            words = {"key": (key.name if key else "") or trouble.key_id, "began": began}
+            why = PIPELINE[trouble.kind].format(before=trouble.before, after=trouble.after, **words)
+            evidence: dict[str, JsonValue] = {
+                "strength": trouble.strength,
+                "before": trouble.before,
+                "after": trouble.after,
+                "key_id": trouble.key_id,
+                "why": why,
+            }
+            opened = NewIncident(experiment.id, "", trouble.kind, trouble.began_at, evidence)
+            store.act(connection, store.add(connection, opened), "told", ACTOR)
 
 
 def settle_stale(connection: Connection, experiment: StoredExperiment, stale: Mapping[str, str]) -> None:

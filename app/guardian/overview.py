@@ -5,13 +5,16 @@ from sqlalchemy import Engine
 from app.foundation.store import latest
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso
-from app.guardian import incidents
-from app.guardian.documents import Guarded, Incident, WatchDocument, WatchedNow
+from app.guardian import context, incidents, pipeline
+from app.guardian.context import WatchedContext
+from app.guardian.documents import Guarded, Incident, SubjectKind, WatchDocument, WatchedNow, WatchedSubject
 from app.guardian.store import incidents as store
 from app.guardian.thresholds import BETWEEN, threshold_of
 from app.guardian.watching import KIND, stored
 from app.registry.lookup import stored_experiment
 from app.registry.store import experiments
+from experiments.monitoring import falls
+from experiments.monitoring.falls import Watch
 
 MOST = 200  # incidents of the platform that are listed
 
@@ -24,13 +27,14 @@ def guarded(engine: Engine, key: str) -> Guarded:
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
         newest = latest.get(connection, experiment.id, KIND)
-        watched = stored(connection, experiment.id).watches
+        watched, subjects = stored(connection, experiment.id).watches, context.stored(connection, experiment.id)
     threshold = threshold_of(len({watch.arm for watch in watched}))
     return Guarded(
         experiment=key,
         computed_at=None if newest is None else iso(newest.computed_at),
         observations_between_false_alarms=BETWEEN,
         watched=[_now(watch, threshold) for watch in watched],
+        over_all_arms=_subjects(subjects, threshold),
         incidents=incidents.listed(engine, key),
     )
 
@@ -50,6 +54,28 @@ def everywhere(engine: Engine) -> list[Incident]:
         rows = store.everywhere(connection, MOST)
         keys = experiments.keys_of(connection, {row.experiment_id for row in rows})
     return [incidents.described(row, keys[row.experiment_id]) for row in rows]
+
+
+def _subjects(watched: WatchedContext, threshold: float) -> list[WatchedSubject]:
+    """The fields of the context, the clients and the delay of rewards."""
+
+    def subject(kind: SubjectKind, name: str, watch: Watch, *, armed: bool, known: int = 0) -> WatchedSubject:
+        seen = max(watch.seen, known)
+        return WatchedSubject(
+            kind=kind, subject=name, armed=armed, observations=seen, strength=watch.strength, threshold=threshold
+        )
+
+    fields = [
+        subject("context_field", name, field.watch, armed=field.watch.known.n >= falls.LEAST, known=field.known.seen)
+        for name, field in watched.fields.items()
+    ]
+    clients = [
+        subject("client_rewards", key_id, watch, armed=pipeline.usually_rewarded(watch))
+        for key_id, watch in watched.pipeline.keys.items()
+    ]
+    left = watched.pipeline.left
+    delay = [subject("reward_delay", "", left, armed=left.known.n >= falls.LEAST)] if left.seen else []
+    return [*fields, *clients, *delay]
 
 
 def _now(watch: WatchDocument, threshold: float) -> WatchedNow:

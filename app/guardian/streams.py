@@ -13,6 +13,7 @@ from app.guardian.store.outcomes import Row
 from bandits.policy import FirstActionPolicy, FixedPolicy
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.intp]
 ConfigOf = Callable[[int], ExperimentConfig]
 
 
@@ -49,16 +50,11 @@ class Difference(NamedTuple):
     least: float  # the smallest; minus infinity where it has no useful bound
 
 
-def per_unit(rows: Sequence[Decided], values: Sequence[float]) -> Batch:
-    """The mean value of each unit: a unit that decides a thousand times is one voice."""
-    sums: dict[str, list[float]] = {}
-    for row, value in zip(rows, values, strict=True):
-        seen = sums.setdefault(row.unit_id, [0.0, 0.0, 0.0])
-        seen[0] += 1
-        seen[1] += value
-        seen[2] = max(seen[2], row.decided_at.timestamp())
-    ordered = sorted(sums.values(), key=lambda seen: seen[2])
-    return Batch(np.array([total / n for n, total, _ in ordered]), np.array([at for _, _, at in ordered]))
+class ByUnit(NamedTuple):
+    """Whose each decision of a look is."""
+
+    unit: IntArray  # shape (n,): the number of the decision's unit, by first appearance
+    times: FloatArray  # shape (n,): Unix time of the decision
 
 
 def switched_on(rows: Sequence[Row], arm: str, config_of: ConfigOf) -> list[Row]:
@@ -68,20 +64,44 @@ def switched_on(rows: Sequence[Row], arm: str, config_of: ConfigOf) -> list[Row]
     return [row for row in rows if row.config_version in on]
 
 
-def rewards(rows: Sequence[Row]) -> Batch:
+def by_unit(rows: Sequence[Decided]) -> ByUnit:
+    """Group decisions by unit, once for all the streams of a look."""
+    numbers: dict[str, int] = {}
+    unit = [numbers.setdefault(row.unit_id, len(numbers)) for row in rows]
+    return ByUnit(np.array(unit, dtype=np.intp), np.array([row.decided_at.timestamp() for row in rows], dtype=float))
+
+
+def per_unit(units: ByUnit, values: Sequence[float] | FloatArray, where: NDArray[np.bool_] | None = None) -> Batch:
+    """The mean value of each unit: a unit that decides a thousand times is one voice.
+
+    :param values: shape (n,), one of each decision.
+    :param where: shape (n,), the decisions that count; null: all.
+    """
+    unit, times, of = units.unit, units.times, np.asarray(values, dtype=float)
+    if where is not None:
+        unit, times, of = unit[where], times[where], of[where]
+    n, total = np.bincount(unit), np.bincount(unit, weights=of)
+    newest = np.full(len(n), -np.inf)
+    np.maximum.at(newest, unit, times)
+    seen = np.flatnonzero(n)
+    order = seen[np.argsort(newest[seen], kind="stable")]
+    return Batch(total[order] / n[order], newest[order])
+
+
+def rewards(rows: Sequence[Row], units: ByUnit) -> Batch:
     """The reward per decision."""
-    return per_unit(rows, [row.reward for row in rows])
+    return per_unit(units, [row.reward for row in rows])
 
 
-def rewarded(rows: Sequence[Row]) -> Batch:
+def rewarded(rows: Sequence[Row], units: ByUnit) -> Batch:
     """The share of decisions for which a reward event came."""
-    return per_unit(rows, [float(row.events > 0) for row in rows])
+    return per_unit(units, [float(row.events > 0) for row in rows])
 
 
-def once(rows: Sequence[Row]) -> Batch:
+def once(rows: Sequence[Row], units: ByUnit) -> Batch:
     """One over the number of reward events, of the decisions that have any."""
-    rewarded_rows = [row for row in rows if row.events]
-    return per_unit(rewarded_rows, [1.0 / row.events for row in rewarded_rows])
+    events = np.array([row.events for row in rows], dtype=float)
+    return per_unit(units, 1.0 / np.maximum(events, 1.0), events > 0)
 
 
 class Range(NamedTuple):
@@ -103,13 +123,16 @@ def between_arms(learned: Sequence[Row], trusted: Sequence[Row], config_of: Conf
     past its mean is the difference of the arms' means; a good one makes it calm.
     """
     names, values, most = (learned[0].arm, trusted[0].arm), [], 0.0
+    firsts: dict[int, float] = {}
     for row in (*learned, *trusted):
-        shares = {arm.key: arm.share for arm in config_of(row.config_version).arms}
-        first = shares[names[0]] / (shares[names[0]] + shares[names[1]])
+        if (first := firsts.get(row.config_version)) is None:
+            shares = {arm.key: arm.share for arm in config_of(row.config_version).arms}
+            first = firsts[row.config_version] = shares[names[0]] / (shares[names[0]] + shares[names[1]])
         most = max(most, (within.most - within.center) / first, (within.center - within.least) / (1 - first))
         gain = within.cut(row.reward) - within.center
         values.append(gain / first if row.arm == names[0] else -gain / (1 - first))
-    return Difference(per_unit([*learned, *trusted], values), rewards(trusted), most, -np.inf)
+    gap = per_unit(by_unit([*learned, *trusted]), values)
+    return Difference(gap, rewards(trusted, by_unit(trusted)), most, -np.inf)
 
 
 def within_arm(rows: Sequence[Row], config_of: ConfigOf, within: Range) -> Difference:
@@ -120,11 +143,14 @@ def within_arm(rows: Sequence[Row], config_of: ConfigOf, within: Range) -> Diffe
     least one on, so that no gain exceeds their range over the probe.
     """
     gaps, earned, probe = [], [], 1.0
+    arms: dict[int, tuple[ArmSpec, Trusted | None]] = {}
     for row in rows:
-        config = config_of(row.config_version)
-        arm = next(arm for arm in config.arms if arm.key == row.arm)
-        policy = trusted_policy(config, arm)
-        p = row.distribution[row.chosen]
+        if row.config_version not in arms:
+            config = config_of(row.config_version)
+            arm = next(arm for arm in config.arms if arm.key == row.arm)
+            arms[row.config_version] = arm, trusted_policy(config, arm)
+        arm, policy = arms[row.config_version]
+        p = row.propensity
         f = 0.0 if policy is None else _chance(policy, row)
         own = p
         if arm.fallen_back:
@@ -134,7 +160,8 @@ def within_arm(rows: Sequence[Row], config_of: ConfigOf, within: Range) -> Diffe
         earned.append(row.reward * f / p)
     width = within.most - within.least
     least = -width / (1 - probe) if probe < 1 else -np.inf
-    return Difference(per_unit(rows, gaps), per_unit(rows, earned), width / probe, least)
+    units = by_unit(rows)
+    return Difference(per_unit(units, gaps), per_unit(units, earned), width / probe, least)
 
 
 def _chance(policy: Trusted, row: Row) -> float:

@@ -7,7 +7,6 @@ the chances that were logged.
 """
 
 import time
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -24,7 +23,7 @@ from app.guardian.incidents import Alarm
 from app.guardian.store import outcomes, staleness
 from app.guardian.store.outcomes import Row
 from app.guardian.streams import Batch
-from app.guardian.thresholds import threshold_of
+from app.guardian.thresholds import LOST_MARGIN, USUALLY_REWARDED, threshold_of
 from app.learning.examples import Configs
 from app.learning.store import training
 from app.registry.lookup import stored_experiment
@@ -40,8 +39,6 @@ MOST = 50_000  # outcomes of an arm at one look
 POINTS = 200  # looks whose evidence is kept
 ARM_AFTER = 300  # observations before a difference to the fallback is watched
 LEARN_AGAIN = 600  # observations that an arm has to learn again after a fall, before it may fall back
-REWARDED_MARGIN = 0.5
-USUALLY_REWARDED = 0.9  # share of decisions with a reward event, above which a fall means that events are lost
 
 
 class Look(NamedTuple):
@@ -105,28 +102,29 @@ def watch_arm(at: Look, arm: ArmSpec, watches: dict[tuple[str, Stream], WatchDoc
     rows, most = at.rows.get(arm.key, []), at.config.reward.max
     alarms = []
     if rows:
-        lost, seen_lost = _observed(at, watches, (arm.key, "rewarded"), streams.rewarded(rows), REWARDED_MARGIN, 1.0)
-        fell, seen = _observed(at, watches, (arm.key, "value"), streams.rewards(rows), rule_of(arm).margin, most)
+        units = streams.by_unit(rows)
+        rewarded, rewards = streams.rewarded(rows, units), streams.rewards(rows, units)
+        lost, seen_lost = _observed(at, watches, (arm.key, "rewarded"), rewarded, LOST_MARGIN, 1.0)
+        fell, seen = _observed(at, watches, (arm.key, "value"), rewards, rule_of(arm).margin, most)
         if lost and seen_lost.level is not None and seen_lost.level.mean >= USUALLY_REWARDED:
-            alarms.append(_alarm("rewards_lost", arm, seen_lost, streams.rewarded(rows)))
+            alarms.append(_alarm("rewards_lost", arm, seen_lost, rewarded))
         elif fell:
-            alarms.append(_alarm("value_fell", arm, seen, streams.rewards(rows)))
+            alarms.append(_alarm("value_fell", arm, seen, rewards))
         if alarms:
             watches |= {(arm.key, stream): _begun(arm.key, stream) for stream in ("rewarded", "value")}
-        alarms += _watch_events(at, arm, watches, rows)
+        alarms += _watch_events(at, arm, watches, streams.once(rows, units))
     if trusted_policy(at.config, arm) is not None and not arm.apprentice:
         alarms += _watch_fallback(at, arm, watches, learns_again=bool(alarms))
     return alarms
 
 
 def _watch_events(
-    at: Look, arm: ArmSpec, watches: dict[tuple[str, Stream], WatchDocument], rows: Sequence[Row]
+    at: Look, arm: ArmSpec, watches: dict[tuple[str, Stream], WatchDocument], batch: Batch
 ) -> list[Alarm]:
     """Watch how many reward events a rewarded decision has: twice as many mean that the app reports them twice."""
-    batch = streams.once(rows)
     if not len(batch.values):
         return []
-    doubled, seen = _observed(at, watches, (arm.key, "once"), batch, REWARDED_MARGIN / 2, 1.0)
+    doubled, seen = _observed(at, watches, (arm.key, "once"), batch, LOST_MARGIN / 2, 1.0)
     if not doubled:
         return []
     watches[arm.key, "once"] = _begun(arm.key, "once")
@@ -169,15 +167,16 @@ def _watch_fallback(
 
 
 def _difference(at: Look, arm: ArmSpec, watches: dict[tuple[str, Stream], WatchDocument]) -> streams.Difference | None:
-    of_arm = {key: streams.switched_on(rows, arm.key, at.configs.get) for key, rows in at.rows.items()}
-    rows, value = of_arm.get(arm.key, []), watches.get((arm.key, "value"))
+    rows, value = (
+        streams.switched_on(at.rows.get(arm.key, []), arm.key, at.configs.get),
+        watches.get((arm.key, "value")),
+    )
     within = range_of(at.config, value.state if value else Watch())
     other = None if arm.fallen_back else streams.arm_of_fallback(at.config, arm)
     if other is None:
         return streams.within_arm(rows, at.configs.get, within) if rows else None
-    if not rows or not of_arm.get(other):
-        return None
-    return streams.between_arms(rows, of_arm[other], at.configs.get, within)
+    theirs = streams.switched_on(at.rows.get(other, []), arm.key, at.configs.get)
+    return streams.between_arms(rows, theirs, at.configs.get, within) if rows and theirs else None
 
 
 def range_of(config: ExperimentConfig, past: Watch) -> streams.Range:

@@ -25,6 +25,8 @@ OF_INCIDENTS: Final = MappingProxyType(
         "context_drift": "drift",
         "rewards_lost": "pipeline",
         "rewards_doubled": "pipeline",
+        "client_rewards_lost": "pipeline",
+        "rewards_late": "pipeline",
         "stale_model": "stale_model",
         "guardrail": "guardrail",
     }

@@ -20,7 +20,7 @@ class Shop:
 
     def begin(self) -> None:
         """Let the platform know the contexts for a week."""
-        assert self.turn(5, 500) == []
+        assert self.turn(10, 250) == []
         week = "UPDATE latest SET body = replace(body::text, '\"began\": \"20', '\"began\": \"19')::jsonb WHERE kind = 'context'"
         query(self.lab.database_url, week)
 

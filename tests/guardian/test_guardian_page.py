@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.guardian import thresholds
+from app.guardian import context, thresholds
 from tests.guardian.world import TURNED, World
 from tests.lab import Lab
 from tests.page_client import Browser
@@ -20,6 +20,7 @@ def world(lab: Lab) -> World:
     world.turn(8)
     world.best = TURNED
     world.turn(2)
+    context.look(lab.runtime.engine, "watched")
     return world
 
 
@@ -37,6 +38,8 @@ def test_the_page_tells_what_happened_and_what_decides(world: World, viewer: Bro
         "the model is learned again (guardian)",
         "Falls back to: always a",
         "open",
+        "Context field mood",
+        "Share of the decisions of the API key lw_test with a reward event",
     ):
         assert words in page.text, words
     assert "learned policy decides" in page.text and "Fall back now" not in page.text, "a viewer reads"

@@ -19,7 +19,7 @@ from app.foundation.pages.format import moment, number, percent
 from app.foundation.pages.typed import whole_number
 from app.foundation.serving import process
 from app.guardian import dry_run, guardrails, incidents, overview, quarantine
-from app.guardian.documents import Incident, WatchDocument, WatchedNow
+from app.guardian.documents import Incident, WatchDocument, WatchedNow, WatchedSubject
 from app.guardian.dry_run import DryRun
 from bandits.policy import FirstActionPolicy, FixedPolicy
 
@@ -30,6 +30,16 @@ STREAMS = {
     "once": "Reward events of a rewarded decision",
     "fallback": "Reward compared with the fallback",
 }
+SUBJECTS = {
+    "context_field": "Context field {}",
+    "client_rewards": "Share of the decisions of the API key {} with a reward event",
+    "reward_delay": "Part of the reward window that is left when rewards come",
+}
+UNARMED = {
+    "context_field": "learning what is usual, for a week",
+    "client_rewards": "not watched: fewer than 9 of 10 have a reward, or there are too few",
+    "reward_delay": "learning what is usual",
+}
 ACTIONS = {
     "relearn": "the model is learned again",
     "fell_back": "the fallback decides",
@@ -39,7 +49,7 @@ ACTIONS = {
     "paused": "the experiment is paused",
     "stopped_arm": "the control gets the arm's share",
     "undone": "what was done is undone",
-    "recovered": "it earns again what it earned",
+    "recovered": "it is again what it was",
     "held": "its decisions are held out of learning",
     "released": "released: it is learned after all",
     "excluded": "excluded: the models are learned again without it",
@@ -70,7 +80,7 @@ def guardian(key: str) -> str:
         experiment=stored,
         guarded=guarded,
         still_open=[incident for incident in guarded.incidents if incident.closed_at is None],
-        watched=[_line(watch) for watch in guarded.watched],
+        watched=[*map(_line, guarded.watched), *map(_subject_line, guarded.over_all_arms)],
         figures=_figures(overview.watches(process().engine, key)),
         rules=[_rule(config, arm) for arm in config.arms if arm.policy["type"] == "bandit"],
         timeline=_timeline,
@@ -146,12 +156,21 @@ def _timeline(incident: Incident) -> list[tuple[str, str]]:
 
 def _line(watch: WatchedNow) -> tuple[str, str, str, str, str]:
     """A row of the table of watches: arm, number, observations, evidence, state."""
+    state = "watched" if watch.armed and watch.level is not None else "learning what is usual"
+    return watch.arm, STREAMS[watch.stream], number(watch.observations), _evidence(watch), state
+
+
+def _subject_line(watch: WatchedSubject) -> tuple[str, str, str, str, str]:
+    """As `_line`, of something that is watched over all arms."""
+    state = "watched" if watch.armed else UNARMED[watch.kind]
+    return "all", SUBJECTS[watch.kind].format(watch.subject), number(watch.observations), _evidence(watch), state
+
+
+def _evidence(watch: WatchedNow | WatchedSubject) -> str:
     # Where nothing fell, the evidence is about the number of observations. On a log scale, how much of the way from there?
     way = math.log(watch.threshold / max(watch.observations, 1))
     share = math.log(max(watch.strength / max(watch.observations, 1), 1.0)) / way if way > 0 else 0.0
-    evidence = percent(min(share, 1.0), 0) if share > 0 else "none"
-    state = "watched" if watch.armed and watch.level is not None else "learning what is usual"
-    return watch.arm, STREAMS[watch.stream], number(watch.observations), evidence, state
+    return percent(min(share, 1.0), 0) if share > 0 else "none"
 
 
 def _figures(watches: list[WatchDocument]) -> list[Figure]:

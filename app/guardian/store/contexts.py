@@ -1,4 +1,4 @@
-"""Reads the contexts of newly settled decisions."""
+"""Reads the contexts of newly settled decisions, and how their rewards came."""
 
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -15,11 +15,17 @@ class Row(NamedTuple):
     decided_at: datetime
     settled_at: datetime
     context: Any
+    key_id: str
+    events: int  # reward events in time
+    left: float | None  # share of the reward window that was left when the first of them came; null: none came
 
 
 _NEWEST = text(
     f"""
-    SELECT o.unit_id, o.decided_at, o.settled_at, d.context
+    SELECT o.unit_id, o.decided_at, o.settled_at, d.context, d.key_id, o.events,
+        (SELECT extract(epoch FROM d.closes_at - min(r.received_at))
+                / nullif(extract(epoch FROM d.closes_at - d.decided_at), 0)
+            FROM rewards r WHERE r.decision_id = d.id AND r.experiment_id = d.experiment_id AND NOT r.late)::float8 AS left
     FROM (
         SELECT * FROM analysed WHERE experiment_id = :id AND settled_at > coalesce(CAST(:since AS timestamptz), '-infinity')
         ORDER BY settled_at DESC LIMIT :most

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import NamedTuple
 
+import orjson
 from sqlalchemy import Connection, text
 
 from app.foundation.store.fragments import its_decision
@@ -19,14 +20,14 @@ class Row(NamedTuple):
     decided_at: datetime
     config_version: int
     eligible: list[str]
-    distribution: list[float]
     chosen: int
+    propensity: float  # of the chosen action in the logged distribution
 
 
 _NEW = text(
     f"""
-    SELECT o.arm, o.unit_id, o.reward, o.events, o.settled_at, o.decided_at, d.config_version, d.eligible, d.distribution,
-        d.chosen
+    SELECT o.arm, o.unit_id, o.reward, o.events, o.settled_at, o.decided_at, d.config_version,
+        to_json(d.eligible)::text, d.chosen, d.distribution[d.chosen + 1]
     FROM (
         SELECT * FROM analysed a WHERE a.experiment_id = :id AND a.arm = :arm AND a.settled_at > :since
         ORDER BY a.settled_at, a.decided_at LIMIT :most
@@ -49,7 +50,12 @@ def new(connection: Connection, experiment_id: int, arm: str, since: datetime, m
     :param most: a round whose outcomes do not all fit is left for the next call, unless it is the first.
     """
     values = {"id": experiment_id, "arm": arm, "since": since, "most": most}
-    rows = [Row(*row) for row in connection.execute(_NEW, values)]
+    lists: dict[str, list[str]] = {}  # most decisions have the same actions: each list is read once
+    rows = []
+    for *first, eligible, chosen, propensity in connection.execute(_NEW, values):
+        if eligible not in lists:
+            lists[eligible] = orjson.loads(eligible)
+        rows.append(Row._make((*first, lists[eligible], chosen, propensity)))
     if len(rows) < most or rows[0].settled_at == rows[-1].settled_at:
         return rows
     return [row for row in rows if row.settled_at < rows[-1].settled_at]

@@ -19,7 +19,7 @@ from app.registry.store import experiments
 from bandits.cost import cost_of
 from bandits.distribution import FloatArray
 from bandits.encoding import encode_context
-from bandits.examples import Example
+from bandits.examples import Example, of_thinned
 from bandits.feedback import Answer, reward_events
 from bandits.formula import REWARD, clipped
 from bandits.formula import parse as parse_formula
@@ -153,7 +153,8 @@ def example_of(due: Due, reward: float, configs: Configs, chances: FloatArray | 
     cost = cost_of(reward, spec.min, spec.max)
     shared = encode_context(due.context)
     if due.mixture is not None:
-        return Example(shared, lines, due.chosen, due.mixture[due.chosen], cost, np.array(due.mixture))
+        chance = of_thinned(due.mixture[due.chosen], due.stands_for)
+        return Example(shared, lines, due.chosen, chance, cost, np.array(due.mixture))
     example = Example(shared, lines, due.chosen, due.propensity, cost, chances)
     apprentice = any(arm.key == due.arm and arm.apprentice for arm in configs.get(due.config_version).arms)
     return imitated(example, due.id) if apprentice else example

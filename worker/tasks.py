@@ -23,7 +23,7 @@ from app.messaging.triggers import matching
 from app.notices import collecting
 from app.notices import sending as notices
 from app.off_policy import evaluations
-from app.off_policy.life import attaching, warming
+from app.off_policy.life import apprentice, attaching, warming
 from app.people import consent_counts, dropping, erasure, retention
 from app.people.store.erasures import FIRING
 from app.promotion import challengers, ramping, schedule, shipping
@@ -153,6 +153,7 @@ def report() -> None:
                 (kpis.KIND, lambda: kpis.compute_due(engine)),
                 (consent_counts.KIND, lambda: consent_counts.compute_due(engine, every_s)),
                 (standing_audit.KIND, lambda: standing_audit.run_due(engine, settings)),
+                (apprentice.KIND, lambda: apprentice.compute_due(engine, settings, every_s)),
                 (challengers.KIND, lambda: challengers.compute_due(engine, settings, every_s)),
                 (shipping.KIND, lambda: ramping.advance_due(engine)),
                 (shipping.KIND, lambda: shipping.conclude_due(engine)),

@@ -174,6 +174,8 @@ def _arms(tree: Typed, findings: Findings) -> Document:
         fallback = _fallback(row["fallback"], f"/arms/{index}/fallback", findings)
         if policy["type"] == "bandit" and fallback != FallbackSpec().model_dump():
             arm["fallback"] = fallback
+        if policy["type"] == "bandit":
+            arm["apprentice"] = bool(row["apprentice"])
         arms.append(arm | {"policy": policy})
     control = tree["control_arm"]
     chosen = arms[int(control)] if control.isdecimal() and int(control) < len(arms) else None

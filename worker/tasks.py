@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from app.deciding import runtime
 from app.fairness import report as fairness
 from app.foundation.isolation import in_turn
-from app.foundation.store import old_keys
+from app.foundation.store import old_keys, partitions
 from app.foundation.store.engine import create
 from app.foundation.store.locks import alone
 from app.guardian import anomalies, context, quarantine, watching
@@ -23,8 +23,8 @@ from app.messaging.triggers import matching
 from app.notices import collecting
 from app.notices import sending as notices
 from app.off_policy import evaluations
-from app.off_policy.life import attaching, warming
-from app.people import consent_counts, erasure, retention
+from app.off_policy.life import apprentice, attaching, warming
+from app.people import consent_counts, dropping, erasure, retention
 from app.people.store.erasures import FIRING
 from app.promotion import challengers, ramping, schedule, shipping
 from app.reporting import activity, feedback_report, health_checks, long_term, results
@@ -120,13 +120,16 @@ def erase() -> None:
 
 @app.task(name="worker.tasks.retain")
 def retain() -> None:
-    """Remove what is past its time: the units from decisions, events, keys that an upgrade kept for programs of before."""
+    """Remove what is past its time (units, months, events, keys of old programs), and make the log's next parts."""
     with alone(_engine(), "retain") as granted:
         if granted:
             in_turn(
                 (retention.KIND, lambda: retention.run(_engine(), settings)),
+                (dropping.KIND, lambda: dropping.run(_engine(), settings)),
                 ("events", lambda: retention.forget_events(_engine(), settings)),
                 ("old keys", lambda: old_keys.drop_due(_engine())),
+                ("partitions", lambda: partitions.make_ahead(_engine())),
+                ("statistics", lambda: partitions.sample_grown(_engine())),
             )
 
 
@@ -150,6 +153,7 @@ def report() -> None:
                 (kpis.KIND, lambda: kpis.compute_due(engine)),
                 (consent_counts.KIND, lambda: consent_counts.compute_due(engine, every_s)),
                 (standing_audit.KIND, lambda: standing_audit.run_due(engine, settings)),
+                (apprentice.KIND, lambda: apprentice.compute_due(engine, settings, every_s)),
                 (challengers.KIND, lambda: challengers.compute_due(engine, settings, every_s)),
                 (shipping.KIND, lambda: ramping.advance_due(engine)),
                 (shipping.KIND, lambda: shipping.conclude_due(engine)),

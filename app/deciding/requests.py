@@ -59,6 +59,7 @@ class Slot(NamedTuple):
     id: str  # the caller's own name for it
     features: JsonObject  # what is known of this place; empty: nothing
     excluded_actions: frozenset[str]  # actions that it does not take
+    baseline: str | None = None  # what the caller would show there: it is offered first
 
 
 class SlottedRequest(DecideRequest):

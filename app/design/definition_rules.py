@@ -116,7 +116,7 @@ def checked(document: object) -> tuple[ExperimentConfig | None, list[FieldError]
 
 
 def _parts_of(config: ExperimentConfig) -> Parts:
-    arms = [ArmParts(arm.key, arm.share, arm.policy, arm.lineage_of, arm.fallback) for arm in config.arms]
+    arms = [ArmParts._make(getattr(arm, name) for name in ArmParts._fields) for arm in config.arms]
     readable = {name: getattr(config, name) for name in Parts._fields if name != "arms"}
     return Parts(arms=arms, **readable)
 
@@ -132,6 +132,7 @@ def _readable_parts(document: Json) -> Parts:
                 policy if isinstance(policy, dict) else None,
                 _KEY.of(row.get("lineage_of")),
                 _FALLBACK.of(row.get("fallback")),
+                row.get("apprentice") is True,
             )
         )
     return Parts(

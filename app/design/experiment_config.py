@@ -63,7 +63,8 @@ class FallbackSpec(Model):
 
     to: dict[str, JsonValue] | None = Field(
         default=None,
-        description='{"type": "fixed", "action": ID} or {"type": "uniform"}; null: the control\'s policy, if it does not learn.',
+        description='{"type": "fixed", "action": ID}, {"type": "uniform"} or {"type": "first_action"}; null: the control\'s '
+        "policy, if it does not learn.",
     )
     margin: float = Field(
         default=0.1, ge=0, le=10, description="Least share of the fallback's value by which the arm has to be worse."
@@ -93,13 +94,13 @@ class ListSpec(Model):
 class ArmSpec(Sparse):
     """One policy and its share of the units."""
 
-    newer: ClassVar = {"lineage_of": None, "fallback": None, "fallen_back": False}
+    newer: ClassVar = {"lineage_of": None, "fallback": None, "fallen_back": False, "apprentice": False}
 
     key: Key
     share: float = Field(ge=0, le=1, description="Share of the units; all arms' shares sum to 1.")
     policy: dict[str, JsonValue] = Field(
-        description='{"type": "fixed", "action": ID}, {"type": "uniform"}, or {"type": "bandit", "algorithm": NAME, '
-        '"parameters": {...}, "exploration_floor": SHARE}; see docs/policies.md.',
+        description='{"type": "fixed", "action": ID}, {"type": "uniform"}, {"type": "first_action"}, or {"type": "bandit", '
+        '"algorithm": NAME, "parameters": {...}, "exploration_floor": SHARE}; see docs/policies.md.',
         examples=[{"type": "bandit"}],
     )
     lineage_of: Key | None = Field(
@@ -111,6 +112,11 @@ class ArmSpec(Sparse):
     fallen_back: bool = Field(
         default=False,
         description="True: the fallback decides. The platform sets it, and what a caller sends is not used.",
+    )
+    apprentice: bool = Field(
+        default=False,
+        description="Of a learning arm. True: the first action of each call is shown, and the model learns to imitate it until "
+        "it is switched on. A change that leaves it out keeps it.",
     )
 
 

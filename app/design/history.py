@@ -50,6 +50,8 @@ WORDS = {
     "quarantine_released": "released decisions that were held out",
     "quarantine_excluded": "excluded decisions from what is learned",
     "quarantine_relearned": "learned models again without what was excluded",
+    "apprentice": "made an arm an apprentice, which imitates the first action of each call",
+    "switched_on": "switched an apprentice on: what it learned decides",
     "fell_back": "let an arm's fallback decide",
     "shipped": "shipped an arm",
     "ramped": "gave an arm a larger share on its way to everybody",

@@ -135,6 +135,7 @@ _DESIGN: Final[dict[str, Words]] = {
     "ramp_steps": Words("give growing shares above 0 and up to 1, such as 0.05, 0.25, 0.5, 1"),
     "time_not_ahead": Words("give a time that lies ahead"),
     "policy_fixed": Words("the policy of arm {arm!r} is fixed once it has run; add another arm with the new policy"),
+    "apprentice_learns_not": Words("only a learning arm can be an apprentice; leave this out"),
     "fallback_learns_not": Words("only a learning arm falls back; leave this out"),
     "fallback_learns": Words("a fallback does not learn; name a fixed action, or uniform"),
     "lineage_learns_not": Words("only an arm that learns is a lineage; leave this out"),

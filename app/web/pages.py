@@ -19,7 +19,7 @@ from app.guardian.pages import guardian, quarantine
 from app.impact.pages import holdout, impact
 from app.messaging.pages import deliveries, triggers
 from app.notices.pages import notices
-from app.off_policy.pages import cap_question, off_policy, warm_starts
+from app.off_policy.pages import apprentices, cap_question, off_policy, warm_starts
 from app.people.pages import people
 from app.promotion.pages import promotion
 from app.reporting.pages import (
@@ -57,6 +57,7 @@ PAGES = (
     off_policy,
     cap_question,
     warm_starts,
+    apprentices,
     private_reports,
     policy,
     guardian,

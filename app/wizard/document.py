@@ -174,6 +174,8 @@ def _arms(tree: Typed, findings: Findings) -> Document:
         fallback = _fallback(row["fallback"], f"/arms/{index}/fallback", findings)
         if policy["type"] == "bandit" and fallback != FallbackSpec().model_dump():
             arm["fallback"] = fallback
+        if policy["type"] == "bandit":
+            arm["apprentice"] = bool(row["apprentice"])
         arms.append(arm | {"policy": policy})
     control = tree["control_arm"]
     chosen = arms[int(control)] if control.isdecimal() and int(control) < len(arms) else None
@@ -200,6 +202,8 @@ def _fallback(typed: Typed, pointer: str, findings: Findings) -> Document:
 
 def _metric(row: Typed, pointer: str, findings: Findings) -> Document:
     names = ["type", *_SOURCES.get(row["source"]["type"], ())]
+    if not row["source"]["field"]:  # only a sum needs one, and asks for it
+        names = [name for name in names if name != "field"]
     simple = [name for name in form.METRIC.fields if name not in ("source", "covariate")]
     result = form.METRIC.values(row, pointer, findings, simple)
     result["source"] = form.SOURCE.values(row["source"], f"{pointer}/source", findings, names)

@@ -26,7 +26,10 @@ from app.foundation.pages.format import duration
 NAME = Text(empty="", strip=False)
 FALLBACK = Part({"to": Text("control"), "action": KEY, "margin": percent("10"), "probe": percent("5"), "tell": Flag()})
 ARM = Part(
-    {"key": KEY, "share": percent("0", needed=True), "policy": POLICY, "lineage_of": Text(), "fallback": FALLBACK}
+    {
+        **{"key": KEY, "share": percent("0", needed=True), "policy": POLICY, "lineage_of": Text()},
+        **{"apprentice": Flag(), "fallback": FALLBACK},
+    }
 )
 MESSAGE_TEXT = Part({"locale": KEY, "title": NAME, "body": NAME, "call_to_action": NAME})
 TEMPLATE = Part({"channel": Text(), "asks": Text(), "texts": Rows(MESSAGE_TEXT, ({"locale": "en"},))})

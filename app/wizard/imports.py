@@ -43,7 +43,7 @@ def import_actions(draft_id: int) -> ResponseReturnValue:
         return _page(opened, text, how, table, problem), 422
     try:
         taken = tree | {"actions": rows} | ({"actions:among": "list"} if tree["actions:among"] == "composed" else {})
-        drafts.save(process().engine, draft_id, posted_version(), "actions", taken, user().name)
+        drafts.save(process().engine, draft_id, posted_version(), ["actions"], taken, user().name)
     except Conflict as error:
         message = f"{error.detail} Look at the actions as they are now, and take the table again if it still fits."
         return _page(open_draft(draft_id), text, how, table, message), 409

@@ -136,6 +136,14 @@ def _config(shop: Shop, key: str) -> ExperimentConfig:
         return ExperimentConfig.model_validate(experiments.get(engine, key).config)
 
 
+def test_a_page_tries_without_counting(context: BrowserContext, shop: Shop) -> None:
+    page = opened(context, shop, unitId="js-trial")
+    decision = page.evaluate("loopwise.decide('choose', {test: true, fallback: 'z'})")
+    assert decision["logged"] is True
+    stored = "SELECT state FROM decisions WHERE id = %s"
+    assert query(shop.database_url, stored, decision["decisionId"]) == [("trial",)]
+
+
 def test_a_late_decision_is_the_default_and_is_not_reported(context: BrowserContext, shop: Shop) -> None:
     page = opened(context, shop, unitId="js-2")
     decision = page.evaluate("loopwise.decide('choose', {fallback: 'mine', deadlineMs: 0})")

@@ -72,6 +72,7 @@ PAGES = (
     "/admin/experiments/speaks/off-policy",
     "/admin/experiments/speaks/off-policy/cap",
     f"{ONE}/policy/warm-start",
+    f"{ONE}/policy/apprentice",
     "/admin/experiments/speaks/private-reports",
     "/admin/experiments/speaks/decisions",
     "/admin/account",

@@ -42,6 +42,8 @@ PROFILE = (
     ("tags", "the same for each tag of the actions (their feature “tags”)"),
 )
 
+LEARNED = "what is learned to work best for them"
+FIRST = "the first action of each call"
 ROUNDING = 1e-9  # a percentage this near to a whole number is shown as one
 
 
@@ -94,8 +96,10 @@ def _arm(arm: ArmSpec, config: ExperimentConfig) -> str:
     if kind == "fixed":
         action = apart(str(arm.policy["action"]))
         what = f"always “{action}”" if config.lists is None else f"“{action}” first and then any other equally often"
+    elif kind == "first_action":
+        what = FIRST
     elif kind == "bandit":
-        what = "what is learned to work best for them"
+        what = FIRST + ", which is imitated until it is switched on" if arm.apprentice else LEARNED
     return f"{share} get {what} (arm “{arm.key}”{role})"
 
 

@@ -26,7 +26,8 @@ VIEWS: Final = {
     """,
     "arms": """
         SELECT e.key AS experiment, arm->>'key' AS arm, (arm->>'share')::float8 AS share, arm->'policy'->>'type' AS policy,
-            coalesce((arm->>'fallen_back')::boolean, false) AS fallen_back
+            coalesce((arm->>'fallen_back')::boolean, false) AS fallen_back,
+            coalesce((arm->>'apprentice')::boolean, false) AS apprentice
         FROM experiments e JOIN experiment_configs c ON c.experiment_id = e.id AND c.version = e.config_version
         CROSS JOIN LATERAL json_array_elements(c.config->'arms') arm
     """,
@@ -44,7 +45,7 @@ VIEWS: Final = {
         SELECT e.key AS experiment, o.decision_id, o.unit_id, o.arm, d.eligible[d.chosen + 1] AS action, o.reward,
             o.events AS reward_events, o.decided_at, o.settled_at
         FROM analysed o JOIN experiments e ON e.id = o.experiment_id
-        JOIN decisions d ON d.id = o.decision_id AND d.experiment_id = o.experiment_id
+        JOIN decisions d ON d.id = o.decision_id AND d.experiment_id = o.experiment_id AND d.decided_at = o.decided_at
     """,
     "results_by_day": """
         SELECT e.key AS experiment, o.arm, (o.decided_at AT TIME ZONE 'UTC')::date AS day, count(*) AS decisions,

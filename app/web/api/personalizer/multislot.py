@@ -34,7 +34,9 @@ class SlotRequest(Theirs):
     id: EventId
     features: list[JsonValue] = Field(default_factory=list)
     excludedActions: list[EventId] = Field(default_factory=list, max_length=MAX_ACTIONS)
-    baselineAction: EventId | None = Field(default=None, description="What the app would show; not used.")
+    baselineAction: EventId | None = Field(
+        default=None, description="What the app would show: the first action of its slot, which an apprentice shows."
+    )
 
 
 class MultiSlotRankRequest(Theirs):
@@ -79,7 +81,10 @@ def rank_slots(asked: Asked, body: MultiSlotRankRequest) -> Steps[Answered]:
         decision_id=body.eventId,
         defer_activation=body.deferActivation,
         slots=len(body.slots),
-        places=[Slot(slot.id, context_of(slot.features), frozenset(slot.excludedActions)) for slot in body.slots],
+        places=[
+            Slot(slot.id, context_of(slot.features), frozenset(slot.excludedActions), slot.baselineAction)
+            for slot in body.slots
+        ],
     )
     plain = {"experiment": experiment.key, "actions": [action.model_dump(mode="json") for action in actions]}
     identified = identify(wanted, asked.document | plain)

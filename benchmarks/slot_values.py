@@ -59,10 +59,11 @@ def main() -> None:
     options.add_argument("--runs", type=int, default=200)
     options.add_argument("--rows", type=int, default=3000)
     options.add_argument("--units", type=int, default=800)
+    options.add_argument("--seed", type=int, default=SEED)
     options.add_argument("--alike", action="store_true")
     options.add_argument("--together", action="store_true")
     given = options.parse_args()
-    world, random = means(alike=given.alike, together=given.together), np.random.default_rng(SEED)
+    world, random = means(alike=given.alike, together=given.together), np.random.default_rng(given.seed)
     value, difference, refused, marked = list[bool](), list[bool](), list[bool](), 0
     for _ in range(given.runs):
         log = draw(world, given.rows, given.units, random)

@@ -54,7 +54,15 @@ from app.foundation.store.tables.people import (
     privacy_ledger,
     restrictions,
 )
-from app.foundation.store.tables.reports import candidates, evaluations, excluded_units, incidents, latest, reports
+from app.foundation.store.tables.reports import (
+    candidates,
+    evaluations,
+    excluded_units,
+    incidents,
+    latest,
+    reports,
+    saved_metrics,
+)
 from app.foundation.store.tables.sums import unit_sum_states, unit_sums
 
 __all__ = [
@@ -97,6 +105,7 @@ __all__ = [
     "reports",
     "restrictions",
     "rewards",
+    "saved_metrics",
     "sessions",
     "sign_in_failures",
     "sign_in_links",

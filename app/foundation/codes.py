@@ -273,6 +273,7 @@ _ACCOUNTS: Final[dict[str, Words]] = {
         "give 1 to 100 letters, digits or . _ @ + -, beginning with a letter or digit; an e-mail address will do"
     ),
     "password_length": Words("give {low} to {high} characters; a few words are easier to remember than signs"),
+    "too_many_filters": Words("you have {limit} saved filters; remove one first"),
     "owner_unknown": Words("give the name of a user, as the page Users lists it"),
     "password_wrong": Words("this is not your current password"),
     "password_easy": Words("choose one that nobody would try first"),

@@ -9,10 +9,10 @@ from copy import deepcopy
 from flask import render_template, request
 
 from app.content.previews import previews
+from app.design.pages.drawing import draw_lists, new_draw
 from app.foundation.pages.fields.kinds import Findings, Typed, clean
 from app.wizard.buttons import new_row, pressed
 from app.wizard.document import document_of, says_something
-from app.wizard.drawing import draw_lists, new_draw
 from app.wizard.form import ACTION, COMPOSITION, FORMS, LISTS
 from app.wizard.frame import Clash, Look, Opened, render
 from app.wizard.naming import fill_ids

@@ -4,12 +4,12 @@ from flask import request
 
 from app.content.composition_config import MAX_COMBINATIONS, CompositionSpec, TooMany
 from app.content.previews import Seen, composed_previews
+from app.design.pages.drawing import draw_message
 from app.foundation.fields import Readable
 from app.foundation.pages.fields.kinds import Typed
 from app.foundation.pages.format import clipped, number, plural
 from app.foundation.words import page_sentence
 from app.wizard.document import Document
-from app.wizard.drawing import draw_message
 from app.wizard.frame import Clash, Opened, render
 
 MANY_PARTS = 12  # with more parts than this, slots begin closed

@@ -48,7 +48,7 @@ def experiments(client: Client) -> None:
         client.make(
             f"lists-by-{reward}", actions=actions, arms=bandit(), reward={"window_s": 600.0, "max": 2.5}, lists=listed
         )
-    client.make("long-lists", actions=[], lists={"positions": 50})
+    client.make("long-lists", actions=[], lists={"positions": 50}, segments=["position", "device"])
     slots = [
         {"name": name, "place": "body", "parts": [{"id": part, "texts": {"en": f"{name} {part}"}} for part in "ab"]}
         for name in ("first", "second")
@@ -184,6 +184,18 @@ def test_a_list_is_shown_position_by_position_and_only_where_there_are_actions_t
     assert done.returncode == 0, done.stderr
     assert "show: 1 " in done.stdout and "show: 2 " in done.stdout
     assert 'id="snippet-list"' not in viewer.get("/admin/experiments/speaking/integration").html
+
+
+def test_the_position_that_loopwise_fills_is_no_field_of_the_apps_context(client: Client, viewer: Browser) -> None:
+    for key, declared in (("fills-position", {}), ("fills-position-of-one", {"positions": 1})):
+        client.make(key, **({"lists": declared} if declared else {}))
+        for n in range(3):
+            assert client.decide(key, f"u{n}", slots=1 if declared else 3, context={"plan": "pro"}).status == 201
+        fields = client.get(f"/v1/experiments/{key}/context").body["fields"]
+        assert [field["name"] for field in fields] == ["plan"]
+    client.make("sends-position")
+    assert client.decide("sends-position", context={"position": "3"}).status == 201
+    assert client.get("/v1/experiments/sends-position/context").body["fields"][0]["name"] == "position"
 
 
 def test_the_program_reports_each_metric_beside_the_reward(

@@ -153,7 +153,7 @@ def _watch(walk: Walk) -> None:
     walk.press("Create the experiment")
     walk.press("Start the experiment")
     walk.go(f"{EXAMPLE}/integration")
-    walk.take("integration", "nav.tabs", "#snippet-curl", 700)
+    walk.take("integration", "nav.tabs", "#snippet-client", 700)
     walk.press("Make a key for this experiment")
     _send(walk.url, walk.page.locator("#new-key").inner_text())
     walk.wait_for(f"{EXAMPLE}/results", f"from {PEOPLE:,} settled decisions")

@@ -23,6 +23,7 @@ OF_AN_EXPERIMENT = (
     "results",
     "long-term",
     "excluded-units",
+    "slots",
     "what-works-for-whom",
     "fairness",
     "feedback",

@@ -96,4 +96,4 @@ def _positions_are_right(page: Page, lists: int) -> None:
     tops = [row for row in rows.all_inner_texts() if row.startswith("Position 1")]
     shown = [int(row.split("\t")[1].replace(",", "")) for row in tops]
     assert sum(shown) == lists
-    expect(page.locator("[aria-label='What it says']")).to_contain_text("the first position earns most")
+    expect(page.locator("[aria-label='What it says']")).to_contain_text("the first position earned most")

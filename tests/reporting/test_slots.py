@@ -82,7 +82,7 @@ def test_the_page_and_the_api_have_the_positions(listed: dict[str, Any], viewer:
     assert page.status == 200 and page.html.count("<figure") == 3
     for sentence in listed["findings"] + listed["assumptions"]:
         assert " ".join(sentence.split()) in page.text
-    assert "In arm even, the first position earns most: 0." in page.text
+    assert "In arm even, the first position earned most: 0." in page.text
     assert ">Positions</a>" in page.html and "Most often there" in page.text
     answer = client.get("/v1/experiments/by-position/slots")
     assert answer.status == 200 and answer.body["positions"] == listed["positions"]
@@ -129,15 +129,14 @@ def test_values_of_parts_are_near_the_truth_although_a_learner_chose_them(compos
 def test_a_slot_with_one_part_has_nothing_to_compare(composed: dict[str, Any]) -> None:
     line = part_of(composed, "end", "bye")
     assert line["difference"] is None and line["difference_interval"]["reason"] == "both choose alike"
+    assert any(sentence.startswith("Saying nothing ") for sentence in composed["findings"])
     assert "Slot end has one part, so there is nothing to compare." in composed["findings"]
 
 
 def test_the_page_and_the_api_have_the_parts(composed: dict[str, Any], viewer: Browser, client: Client) -> None:
     page = viewer.get("/admin/experiments/by-part/slots")
     assert page.status == 200 and page.html.count("<figure") == 4
-    assert (
-        "In slot subject, news earns 0." in page.text and "more per decision than what is chosen there now" in page.text
-    )
+    assert "In slot subject, news earns 0." in page.text and "more per decision than what is chosen now" in page.text
     assert "news (earns more)" in page.text and ">Parts</a>" in page.html
     assert client.get("/v1/experiments/by-part/slots").body["slots"] == composed["slots"]
 

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from app.deciding.prepare import POSITION
 from app.design.experiment_config import ActionSpec, ExperimentConfig
 from app.design.metric_config import CountSource, MetricSpec, QuantileSource, RatioSource, ValueSource
 from app.foundation.fields import JsonObject
@@ -11,7 +12,7 @@ CANDIDATES = [
     ActionSpec(id="first-tip", features={"minutes": 3}, payload={"text": "Watch the tour"}),
     ActionSpec(id="second-tip", features={"minutes": 5}, payload={"text": "Five first steps"}),
 ]  # for experiments whose app sends its own actions
-CONTEXT = {"device": "phone", "new_user": True}
+CONTEXT: JsonObject = {"device": "phone", "new_user": True}
 
 
 class Snippet(NamedTuple):
@@ -33,11 +34,16 @@ class Inputs(NamedTuple):
     @property
     def context(self) -> JsonObject:
         """An example of a context, with the declared fields if the experiment declares any."""
+        example: JsonObject = CONTEXT
         if self.config.context_schema:
-            return {field.name: field.sample for field in self.config.context_schema}
-        declared = self.config.context_fields
-        names = self.config.segments if declared is None else [field.name for field in declared]
-        return {name: CONTEXT.get(name, "...") for name in names} if declared is not None or names else CONTEXT
+            example = {field.name: field.sample for field in self.config.context_schema}
+        else:
+            declared = self.config.context_fields
+            names = self.config.segments if declared is None else [field.name for field in declared]
+            if declared is not None or names:
+                example = {name: CONTEXT.get(name, "...") for name in names}
+        # Loopwise fills the position in lists, and refuses a call that does.
+        return {name: value for name, value in example.items() if name != POSITION or not self.positions}
 
     @property
     def question(self) -> JsonObject:

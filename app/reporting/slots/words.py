@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from app.content.composition_config import NOTHING, SAY
 from app.foundation.formats.intervals import IntervalDocument
 from app.reporting.documents.slots import PartValue, PositionEarned, SlotValues
 
@@ -22,10 +23,12 @@ def _arm(lines: Sequence[PositionEarned]) -> str:
         return f"The {shown:,} settled decisions of arm {lines[0].arm} are too few to compare its positions."
     best = max(known, key=lambda line: line.value)
     first = "the first position" if best.position == 1 else f"position {best.position}"
-    return f"In arm {best.arm}, {first} earns most: {best.value:.3g} per decision{_between(best.interval)}."
+    return f"In arm {best.arm}, {first} earned most: {best.value:.3g} per decision{_between(best.interval)}."
 
 
 def _slot(slot: SlotValues) -> list[str]:
+    if slot.slot == SAY:
+        return _saying(slot)
     if len(slot.parts) < 2:
         return [f"Slot {slot.slot} has one part, so there is nothing to compare."]
     clear = [part for part in slot.parts if part.differs and part.difference is not None]
@@ -36,12 +39,22 @@ def _slot(slot: SlotValues) -> list[str]:
     return [f"In slot {slot.slot}, {_clear(part)}." for part in clear]
 
 
+def _saying(slot: SlotValues) -> list[str]:
+    """Whether to say something: its two parts are each other's opposite, so one sentence says both."""
+    part = next(part for part in slot.parts if part.part == NOTHING)
+    if part.differs and part.difference is not None:
+        return [f"Saying {_clear(part)}."]
+    if part.difference_interval.low is None:
+        return ["The log holds too little to compare saying nothing with saying something."]
+    return ["Saying nothing was not shown to earn more or less than what is chosen now."]
+
+
 def _clear(part: PartValue) -> str:
     gap, ends = part.difference or 0.0, part.difference_interval
     if gap < 0 and ends.low is not None and ends.high is not None:
         ends = IntervalDocument(low=-ends.high, high=-ends.low)
     more = "more" if gap > 0 else "less"
-    return f"{part.part} earns {abs(gap):.3g} {more} per decision than what is chosen there now{_between(ends)}"
+    return f"{part.part} earns {abs(gap):.3g} {more} per decision than what is chosen now{_between(ends)}"
 
 
 def _between(ends: IntervalDocument) -> str:

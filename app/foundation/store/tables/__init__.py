@@ -9,6 +9,7 @@ can be partitioned and distributed.
 from app.foundation.store.tables.accounts import (
     approvals,
     drafts,
+    saved_filters,
     sessions,
     sign_in_failures,
     sign_in_links,
@@ -105,6 +106,7 @@ __all__ = [
     "reports",
     "restrictions",
     "rewards",
+    "saved_filters",
     "saved_metrics",
     "sessions",
     "sign_in_failures",

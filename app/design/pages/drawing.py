@@ -10,7 +10,6 @@ from app.content.previews import Seen, composed_previews
 from app.design.experiment_config import MAX_POSITIONS
 from app.foundation.fields import JsonObject
 from app.foundation.pages.format import clipped
-from app.wizard.document import Document
 from bandits.encoding import FeatureError, encode_action, encode_context
 from bandits.model import distribution
 from bandits.policy import Policy, PolicyError, parse_policy
@@ -33,7 +32,7 @@ def new_draw() -> str:
     return secrets.token_hex(DRAW_BYTES)
 
 
-def draw_lists(document: Document, draw: str) -> list[DrawnList]:
+def draw_lists(document: JsonObject, draw: str) -> list[DrawnList]:
     """A list of each arm that has a share; empty while the actions or the arms have errors.
 
     :param draw: the same word draws the same lists.

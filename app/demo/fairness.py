@@ -91,14 +91,15 @@ def run(url: str, key: str, out: IO[str], *, size: Size | None = None) -> Course
 def table(course: Course) -> Table:
     """How varied each arm was, at first and at the end; what its rarest topic got; and what it earned."""
     drawn = Table(title="The filter-bubble curve", box=box.SIMPLE_HEAD, title_justify="left")
-    for name in ("arm", "variety at first", "at the end", "change", "rarest topic", "earned per decision"):
+    for name in ("arm", "variety at first", "at the end", "change", "narrows", "rarest topic", "earned per decision"):
         drawn.add_column(name)
     for arm, *_ in ARMS:
         path, stages = course.path(arm), course.path(arm)["stages"]
         shares = next(one for one in course.report["exposure"] if (one["arm"], one["by"]) == (arm, "topic"))
+        narrows = "compared with" if path["excess"] is None else "yes" if path["narrows"] else "no"
         first, last = (f"{stages[index]['entropy']:.2f}" for index in (0, -1))
         drawn.add_row(
-            arm, first, last, f"{path['change']:+.2f}", f"{shares['smallest']:.0%}", f"{course.mean(arm):.3f}"
+            arm, first, last, f"{path['change']:+.2f}", narrows, f"{shares['smallest']:.0%}", f"{course.mean(arm):.3f}"
         )
     return drawn
 

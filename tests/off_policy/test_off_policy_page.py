@@ -92,7 +92,7 @@ def test_candidates_of_every_kind_are_stored_as_typed(editor: Browser, database_
         ({"/key": "uniform"}, "names a built-in policy"),
         ({"/key": "with space"}, "Give letters, digits"),
         ({"/policy/algorithm": "magic"}, "Give one of"),
-        ({"/policy/type": "magic"}, "Give one of fixed, uniform, bandit."),
+        ({"/policy/type": "magic"}, "Give one of fixed, uniform, first_action, bandit."),
         ({"/policy/parameters/interactions": ["x*y"]}, "Give a list without repeats"),
         ({"/policy/type": "fixed", "/policy/action": "zebra"}, "No action of this experiment has this id."),
         ({"/policy/type": "model", "/model/arm": "learned", "/model/version": "99"}, "has no model version 99."),

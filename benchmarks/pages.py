@@ -52,6 +52,7 @@ OUTCOMES: Final = """
     SELECT experiment_id, id, arm, unit_id, (random() < CASE arm WHEN 'learned' THEN .12 ELSE .1 END)::int, 1, decided_at
     FROM decisions WHERE experiment_id = :id
 """
+IDS: Final = "INSERT INTO decision_ids SELECT id, experiment_id, decided_at FROM decisions WHERE experiment_id = :id"
 REWARDS: Final = """
     INSERT INTO rewards (decision_id, reward_id, experiment_id, metric, value, occurred_at, received_at, late)
     SELECT decision_id, 'r', experiment_id, 'reward', 1, decided_at, decided_at, false FROM outcomes
@@ -82,12 +83,14 @@ def _fill(rig: Rig, rows: int, count: int) -> None:
         connection.execute(text("SET LOCAL statement_timeout = 0"))
         parameters = {"id": big, "rows": rows, "units": max(1, rows // 5), "gap_s": 0.2}
         connection.execute(text(DECISIONS), parameters)
+        connection.execute(text(IDS), {"id": big})
         connection.execute(text(OUTCOMES), {"id": big})
         connection.execute(text(REWARDS), {"id": big})
     for number in range(count - 1):
         small = _make(rig, f"small-{number:04d}")
         with transaction(rig.engine) as connection:
             connection.execute(text(DECISIONS), {"id": small, "rows": 60, "units": 50, "gap_s": 60.0})
+            connection.execute(text(IDS), {"id": small})
             connection.execute(text(OUTCOMES), {"id": small})
     with rig.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("SET statement_timeout = 0"))

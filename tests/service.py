@@ -63,6 +63,23 @@ def query(database_url: str, statement: str, *values: Any) -> list[tuple[Any, ..
     return _query(connection, statement, values)
 
 
+def move_decisions(database_url: str, when: str, where: str, *values: Any, column: str = "decided_at") -> None:
+    """Change when decisions were made, as SQL says, also in the table of ids. Outcomes keep the time that they were sealed with.
+
+    :param column: of decisions; "id" gives them another id instead.
+    """
+    named = {"decided_at": "decided_at", "id": "decision_id"}[column]
+    query(
+        database_url,
+        f"WITH before AS (SELECT d.id, d.experiment_id FROM decisions d WHERE {where}), moved AS ("
+        f"UPDATE decisions d SET {column} = {when} FROM before b WHERE d.id = b.id AND d.experiment_id = b.experiment_id"
+        " RETURNING b.id AS known, d.experiment_id, d.id, d.decided_at)"
+        f" UPDATE decision_ids k SET {named} = m.{column} FROM moved m"
+        " WHERE k.decision_id = m.known AND k.experiment_id = m.experiment_id",
+        *values,
+    )
+
+
 def _query(connection: Any, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(statement, values or None)

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from app.deciding import runtime
 from app.fairness import report as fairness
 from app.foundation.isolation import in_turn
-from app.foundation.store import old_keys
+from app.foundation.store import old_keys, partitions
 from app.foundation.store.engine import create
 from app.foundation.store.locks import alone
 from app.guardian import anomalies, context, quarantine, watching
@@ -24,10 +24,11 @@ from app.notices import collecting
 from app.notices import sending as notices
 from app.off_policy import evaluations
 from app.off_policy.life import apprentice, attaching, warming
-from app.people import consent_counts, erasure, retention
+from app.people import consent_counts, dropping, erasure, retention
 from app.people.store.erasures import FIRING
 from app.promotion import challengers, ramping, schedule, shipping
 from app.reporting import activity, feedback_report, health_checks, long_term, results
+from app.reporting.slots import report as slots
 from app.reporting.whom import report as whom
 from app.verification import standing_audit
 from worker.celery_app import app, settings
@@ -119,13 +120,16 @@ def erase() -> None:
 
 @app.task(name="worker.tasks.retain")
 def retain() -> None:
-    """Remove what is past its time: the units from decisions, events, keys that an upgrade kept for programs of before."""
+    """Remove what is past its time (units, months, events, keys of old programs), and make the log's next parts."""
     with alone(_engine(), "retain") as granted:
         if granted:
             in_turn(
                 (retention.KIND, lambda: retention.run(_engine(), settings)),
+                (dropping.KIND, lambda: dropping.run(_engine(), settings)),
                 ("events", lambda: retention.forget_events(_engine(), settings)),
                 ("old keys", lambda: old_keys.drop_due(_engine())),
+                ("partitions", lambda: partitions.make_ahead(_engine())),
+                ("statistics", lambda: partitions.sample_grown(_engine())),
             )
 
 
@@ -144,6 +148,7 @@ def report() -> None:
                 (feedback_report.KIND, lambda: feedback_report.compute_due(engine, every_s)),
                 (long_term.KIND, lambda: long_term.compute_due(engine)),
                 (whom.KIND, lambda: whom.compute_due(engine, settings)),
+                (slots.KIND, lambda: slots.compute_due(engine, settings)),
                 (fairness.KIND, lambda: fairness.compute_due(engine, settings)),
                 (kpis.KIND, lambda: kpis.compute_due(engine)),
                 (consent_counts.KIND, lambda: consent_counts.compute_due(engine, every_s)),

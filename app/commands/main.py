@@ -149,7 +149,7 @@ def beat(data_dir: Path) -> None:
 def keys() -> None:
     """Make, list and revoke API keys.
 
-    A key is shown once, when it is made; only its hash is stored.
+    A key is shown only once, when you create it; Loopwise stores only its hash.
     """
 
 

@@ -21,6 +21,7 @@ from app.design.safety_config import DEFAULT_SAFETY, SafetySpec
 from app.foundation.fields import Id, JsonObject, Key, Model, Sparse
 
 MAX_ACTIONS = 1000
+MAX_POSITIONS = 50  # of a list
 MAX_ARMS = 50
 MAX_WINDOW_S = 90 * 86_400
 SHARE_TOLERANCE = 1e-6
@@ -28,7 +29,7 @@ SHARE_TOLERANCE = 1e-6
 OPTIONAL_PARTS = (
     *("reward_formula", "repeats"),
     *("fatigue", "consent", "profile", "context_schema", "context_fields"),
-    *("retention_s", "feedback", "composition"),
+    *("retention_s", "feedback", "composition", "lists"),
     *("shipped", "ramp", "safety"),
 )
 
@@ -75,6 +76,19 @@ class FallbackSpec(Model):
         description="Share of decisions that the learned policy makes meanwhile, to be measured.",
     )
     act: bool = Field(default=True, description="False: only tell.")
+
+
+class ListSpec(Model):
+    """A list of different actions that the app asks for. Each position is a decision with a reward of its own."""
+
+    positions: int = Field(
+        default=3, ge=1, le=MAX_POSITIONS, description="How many actions a call asks for, with `slots`."
+    )
+    reward: Literal["position", "list"] = Field(
+        default="position",
+        description="What the app reports. position: what each position earned; list: what the whole list earned, for each "
+        "of its positions.",
+    )
 
 
 class ArmSpec(Sparse):
@@ -177,6 +191,10 @@ class ExperimentConfig(Sparse):
     reward_formula: RewardFormula | None = Field(default=None, description="The reward as a formula over metrics.")
     composition: CompositionSpec | None = Field(
         default=None, description="A message made of slots; its combinations are the actions."
+    )
+    lists: ListSpec | None = Field(
+        default=None,
+        description="The app asks for lists of actions; pages, programs and reports then speak of positions.",
     )
     safety: SafetySpec | None = Field(
         default=None, description="What is done about data that cannot be trusted; by default the defaults."

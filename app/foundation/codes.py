@@ -102,6 +102,10 @@ _DESIGN: Final[dict[str, Words]] = {
     "actions_and_composition": Words(
         "the composition's combinations are the actions; leave this empty (and see allow_nothing)"
     ),
+    "lists_of_messages": Words(
+        "there are no lists of messages: leave the lists out, or the messages",
+        "there are no lists of messages: choose “One action” above, or take the message out",
+    ),
     "no_silent_action": Words(
         "add an action without a template: it says nothing, for people who must not get a message now",
         "add an action without a message: it says nothing, for people who must not get a message now",

@@ -63,6 +63,7 @@ class Settings:
     hsts_s: int
     trusted_proxies: str
     event_retention_s: float
+    log_retention_s: float
     privacy_budget: float
     allow_http_loopback: int
     approvals: int
@@ -125,12 +126,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Seconds between two looks for changed experiments, keys and models.",
     ),
     Setting("LOOPWISE_BEAT_INTERVAL_S", "5.0", number(0.2), "Seconds between two training wake-ups."),
-    Setting(
-        "LOOPWISE_REPORT_INTERVAL_S",
-        "30.0",
-        number(1),
-        "Seconds after which results are computed again, at the earliest.",
-    ),
+    Setting("LOOPWISE_REPORT_INTERVAL_S", "30.0", number(1), "Least seconds between two computations of results."),
     Setting("LOOPWISE_BATCH_ROWS", "2000", whole(1), "Largest number of log rows in one group commit."),
     Setting(
         "LOOPWISE_QUEUE_ROWS",
@@ -227,6 +223,9 @@ SETTINGS: tuple[Setting, ...] = (
         "a proxy without it, all sign-ins seem to come from one address.",
     ),
     Setting("LOOPWISE_EVENT_RETENTION_S", "7776000", number(86400), "Seconds that events stay; those of metrics too."),
+    Setting(
+        "LOOPWISE_LOG_RETENTION_S", "0", number(0), "Seconds after which months of stripped decisions go; 0: never."
+    ),
     Setting(
         "LOOPWISE_PRIVACY_BUDGET",
         "3.0",

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine
 from app.deciding.store.decisions import StoredDecision
 from app.design.experiment_config import ExperimentConfig
 from app.foundation.settings import Settings
+from app.foundation.store import chain
 from app.foundation.store.engine import transaction
 from app.learning import challenge, refit, warm
 from app.learning.examples import Configs, examples_of, joined_reward
@@ -80,6 +81,7 @@ def audit_experiment(
             auditor.replay(version)
             if progress is not None:
                 progress(report.decisions + report.versions, total)
+        auditor.check_dropped()
         auditor.check_outcomes(since)
         learning = sorted({arm for arm, _ in auditor.versions})
         missing = store.unaccounted(connection, experiment.id, learning, since)
@@ -106,6 +108,8 @@ class _Auditor:
             None  # the predictor in use: rows are grouped by model
         )
         self._receipted = receipts.forgotten(connection, settings.secret_key, experiment.key)
+        self._dropped = chain.dropped(connection, experiment.id)
+        self._missing_lessons = 0  # of all replayed versions
         self._holdouts = {version.version: version for version in holdouts.versions(connection)}
         self.versions = {(v.arm, v.number): v for v in models.of_experiment(connection, experiment.id)}
 
@@ -183,7 +187,7 @@ class _Auditor:
     def _replayed(self, version: VersionInfo) -> str | None:
         if self._lacks_receipt(version):
             return "it was erased, but no receipt says so"
-        if version.forgotten or self._has_erased(version):
+        if version.forgotten or self._has_erased(version) or self._has_dropped(version):
             self._report.versions_erased += 1
             return None
         _, plain = model_bytes.load(self._connection, version.id, self._secret)
@@ -200,6 +204,27 @@ class _Auditor:
             return None if parent == plain else "it is a copy of a version, and has other bytes than that one"
         learned = self._warmed if version.kind == warm.KIND else self._learned
         return learned(version, policy, parent, plain)
+
+    def _has_dropped(self, version: VersionInfo) -> bool:
+        """Whether lessons of the version were dropped with their months. In all, no more may be missing than were dropped."""
+        if self._dropped.until is None:
+            return False
+        if version.kind not in training.LEARNED_KINDS:
+            return version.kind == warm.KIND
+        missing = int(version.manifest["decisions"]) - training.lessons(self._connection, version.id)
+        self._missing_lessons += max(0, missing)
+        return missing > 0
+
+    def check_dropped(self) -> None:
+        """Compare the lessons that are missing, of all versions, with what was dropped."""
+        if self._missing_lessons > self._dropped.lessons:
+            self._report.versions_differ += 1
+            self._report.add(
+                f"the ledger lacks {self._missing_lessons} decisions of its versions; {self._dropped.lessons} were dropped"
+            )
+
+    def _line_has_erased(self, version_id: int) -> bool:
+        return self._dropped.until is not None or rebuilds.line_has_erased(self._connection, version_id)
 
     def _has_erased(self, version: VersionInfo) -> bool:
         if training.has_erased(self._connection, version.id):
@@ -250,7 +275,7 @@ class _Auditor:
         parent = models.find(self._connection, version.experiment_id, version.arm, version.manifest["parent_number"])
         assert parent is not None, "a version's parent is never deleted"
         examples = refit.examples_before(self._connection, parent, policy)
-        if len(examples) < version.manifest["decisions"] and rebuilds.line_has_erased(self._connection, parent.id):
+        if len(examples) < version.manifest["decisions"] and self._line_has_erased(parent.id):
             self._report.versions_erased += 1
             return None
         if len(examples) != version.manifest["decisions"]:
@@ -262,7 +287,7 @@ class _Auditor:
         parent = models.by_id(self._connection, version.parent_id or 0)
         since = challenge.since_of(version.manifest)
         examples = [example for _, example in challenge.lessons(self._connection, parent, policy, since)]
-        if len(examples) < version.manifest["decisions"] and rebuilds.line_has_erased(self._connection, parent.id):
+        if len(examples) < version.manifest["decisions"] and self._line_has_erased(parent.id):
             self._report.versions_erased += 1
             return None
         if len(examples) != version.manifest["decisions"]:

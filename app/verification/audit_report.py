@@ -28,6 +28,7 @@ class AuditReport:
     batches_differ: int = 0
     before_chain: int = 0  # rows from before the chain, which it does not cover
     orphans: int = 0  # rows without their decision
+    dropped_before: str | None = None  # ISO 8601: the months of decisions before it were dropped; null: none
     chain_broken: int = 0  # links and anchors that are missing or forged
     findings: list[str] = field(default_factory=list)  # the first differences, in words
 
@@ -50,6 +51,7 @@ class AuditReport:
             f"  commit batches compared with the chain: {self.batches}, of which differ: {self.batches_differ}"
             + (f", rows from before the chain: {self.before_chain}" if self.before_chain else ""),
             *([f"  rows without their decision: {self.orphans}"] if self.orphans else []),
+            *([f"  decisions before {self.dropped_before} were dropped"] if self.dropped_before else []),
             *(
                 [f"  links and anchors of the chain missing or forged: {self.chain_broken}"]
                 if self.chain_broken

@@ -10,7 +10,9 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine
 
 from app.foundation.store import chain as store
+from app.foundation.store import orphans
 from app.foundation.store.engine import transaction
+from app.foundation.times import iso
 from app.verification.audit_report import AuditReport
 
 NEW_ANCHORS = 20  # that the standing audit checks again
@@ -18,18 +20,27 @@ NO_EXPERIMENT = 0  # changes of keys, people and settings
 
 
 def check_links(connection: Connection, experiment_id: int, since: datetime | None, report: AuditReport) -> None:
-    """Compare each kind of rows of an experiment with their links, and look for rows without a decision."""
+    """Compare each kind of rows of an experiment with their links, and look for rows without a decision.
+
+    Decisions of dropped months are not looked for.
+    """
+    until = store.dropped(connection, experiment_id).until
+    decided = max((moment for moment in (since, until) if moment is not None), default=None)
+    report.dropped_before = None if until is None else iso(until)
     for kind in store.KINDS:
-        compared = store.compare(connection, kind, experiment_id, since)
+        compared = store.compare(connection, kind, experiment_id, decided if kind is store.DECISIONS else since)
         report.batches += compared.moments
         report.before_chain += compared.before
         report.batches_differ += len(compared.differences)
         for found in compared.differences:
             same = "of another content" if found.rows == found.linked else f"the chain has {found.linked}"
             report.add(f"{kind.table} stored at {found.at}: {found.rows} rows, {same}")
-    for table, decision_id in store.orphans(connection, experiment_id, since):
+    for table, decision_id in orphans.orphans(connection, experiment_id, since):
         report.orphans += 1
         report.add(f"a row of {table} belongs to decision {decision_id!r}, which is not there, or is younger")
+    for decision_id in orphans.unnamed(connection, experiment_id, decided):
+        report.orphans += 1
+        report.add(f"decision {decision_id!r} is not in decision_ids, so that nobody finds it by its id")
 
 
 def check_chain(connection: Connection, report: AuditReport) -> None:
@@ -46,6 +57,9 @@ def audit_installation(engine: Engine, known: str | None = None) -> AuditReport:
     with transaction(engine) as connection:
         check_links(connection, NO_EXPERIMENT, None, report)
         check_chain(connection, report)
+        for decision_id in orphans.free_ids(connection):
+            report.orphans += 1
+            report.add(f"a row of decision_ids belongs to decision {decision_id!r}, which is not there")
         number, _, tag = (known or "").partition(":")
         if known and (not number.isdecimal() or store.anchor_tag(connection, int(number)) != tag):
             note(report, [f"the anchor {known} is not in the chain: an older state of the database was put in place"])

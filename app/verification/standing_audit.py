@@ -56,6 +56,7 @@ class StandingAudit(Document):
     before_chain: int = 0
     orphans: int = 0
     chain_broken: int = 0
+    dropped_before: str | None = None
     findings: list[str]
     since: str | None  # where it began; null: with the first decision
     until: str

@@ -32,6 +32,7 @@ from app.reporting.pages import (
     private_reports,
     report,
     results,
+    slots,
     whom,
 )
 from app.verification.pages import decisions, policy
@@ -45,6 +46,7 @@ PAGES = (
     experiment,
     overview,
     results,
+    slots,
     whom,
     fairness,
     holdout,

@@ -80,6 +80,7 @@ def _actions(tree: Typed, findings: Findings) -> Document:
         "actions": [_action(row, f"/actions/{index}", findings) for index, row in enumerate(rows)],
         "variables": [_variable(row, f"/variables/{index}", findings) for index, row in variables],
         "composition": _composition(tree["composition"], findings) if composed else None,
+        "lists": form.LISTS.values(tree["lists"], "/lists", findings) if tree["actions:among"] == "ranked" else None,
     }
 
 
@@ -201,6 +202,8 @@ def _fallback(typed: Typed, pointer: str, findings: Findings) -> Document:
 
 def _metric(row: Typed, pointer: str, findings: Findings) -> Document:
     names = ["type", *_SOURCES.get(row["source"]["type"], ())]
+    if not row["source"]["field"]:  # only a sum needs one, and asks for it
+        names = [name for name in names if name != "field"]
     simple = [name for name in form.METRIC.fields if name not in ("source", "covariate")]
     result = form.METRIC.values(row, pointer, findings, simple)
     result["source"] = form.SOURCE.values(row["source"], f"{pointer}/source", findings, names)

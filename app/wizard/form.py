@@ -58,6 +58,7 @@ COMPOSITION = Part(
         "forbidden:second": Text(),
     }
 )
+LISTS = Part({"positions": Number("3", whole=True, needed=True), "reward": Text("position")})
 REWARD = Part(
     {
         "window_s": Duration("1", needed=True, unit="hours"),
@@ -156,7 +157,8 @@ STEPS: Final[dict[str, tuple[str, dict[str, Kind]]]] = {  # by name: the title, 
     "actions": (
         "Actions",
         {
-            "actions:among": Text("list"),
+            "actions:among": Text("list"),  # or ranked: lists of them; or composed
+            "lists": LISTS,
             "actions": Rows(ACTION),
             "variables": Rows(VARIABLE),
             "composition": COMPOSITION,

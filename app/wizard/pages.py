@@ -13,8 +13,8 @@ from app.deciding.arrivals import proposed
 from app.design import drafts, experiments
 from app.design.experiment_config import RewardSpec
 from app.design.pages import definition_words
-from app.foundation.errors import Conflict, LoopwiseError
-from app.foundation.fields import JsonObject
+from app.foundation.errors import Conflict, FieldError, LoopwiseError
+from app.foundation.fields import JsonObject, invalid
 from app.foundation.pages.fields.kinds import Findings, Number, Typed, listed_names, names_as_text
 from app.foundation.pages.typed import posted_version
 from app.foundation.serving import process
@@ -23,7 +23,7 @@ from app.messaging.events.known import known_events
 from app.reporting.pages.planning import form as plan_form
 from app.simulation.pages import rehearsal_form
 from app.wizard import actions as wizard_actions
-from app.wizard import cloning, formula
+from app.wizard import cloning, examples, formula
 from app.wizard import composed as wizard_composed
 from app.wizard import review as wizard_review
 from app.wizard.buttons import pressed
@@ -40,6 +40,19 @@ STEP = f"{DRAFT}/<any({', '.join(NAMES)}):step>"
 def new_draft() -> ResponseReturnValue:
     """Begin a new experiment."""
     draft_id = drafts.create(process().engine, {}, user().name)
+    return redirect(url_for("admin.draft_step", draft_id=draft_id, step="purpose"))
+
+
+@page(f"{DRAFT}/example", "editor", ("POST",))
+def begin_with_example(draft_id: int) -> ResponseReturnValue:
+    """Fill a draft of a new experiment with a template; a name and a hypothesis that were typed stay."""
+    opened, name = open_draft(draft_id), request.form.get("example", "")
+    if name not in examples.EXAMPLES or opened.before is not None:
+        raise invalid((FieldError("/example", "not_a_choice", {"expected": [*examples.EXAMPLES]}),))
+    typed = {name: request.form.get(f"/{name}", "").strip() for name in ("name", "key", "hypothesis")}
+    tree = examples.typed(name) | {name: text for name, text in typed.items() if text}
+    drafts.save(process().engine, draft_id, posted_version(), examples.STEPS, tree, user().name)
+    flash(f"{examples.EXAMPLES[name].title}: give it a name, then change what differs in your product.")
     return redirect(url_for("admin.draft_step", draft_id=draft_id, step="purpose"))
 
 
@@ -109,7 +122,7 @@ def save_step(draft_id: int, step: str) -> ResponseReturnValue:
         more = _touched(do, pressed(tree, do))
         fill_ids(tree)
     try:
-        saved = drafts.save(process().engine, opened.draft.id, posted_version(), step, tree, user().name)
+        saved = drafts.save(process().engine, opened.draft.id, posted_version(), [step], tree, user().name)
     except Conflict:
         newest = open_draft(opened.draft.id)
         clash = clash_of(newest, _made(newest.tree(step), step), _made(FORMS[step].complete(tree), step))
@@ -184,7 +197,7 @@ def _shown(
     if step == "actions":
         show = wizard_composed.show if tree["actions:among"] == "composed" else wizard_actions.show
         return show(opened, tree, errors, clash)
-    more: Look = {}
+    more: Look = {"examples": examples.EXAMPLES if not opened.before and not opened.saved else {}}
     if step == "reward":
         more["worked"] = _worked(opened.checked.document["reward"], tree["reward:example"])
         more |= formula.shown(opened, tree["reward_formula"]["text"])

@@ -14,7 +14,16 @@ from app.learning.feedback_request import FeedbackRequest
 from tests.deciding.test_fatigue import ACTIONS
 from tests.service import Loop
 
-LOG: Final = ("decisions", "rewards", "feedback", "outcomes", "awaiting_outcome", "training_ledger", "deliveries")
+LOG: Final = (
+    "decision_ids",
+    "decisions",
+    "rewards",
+    "feedback",
+    "outcomes",
+    "awaiting_outcome",
+    "training_ledger",
+    "deliveries",
+)
 SAYS: Final = [{"key": "all", "share": 1.0, "policy": {"type": "fixed", "action": "tip"}}]
 _USED: Final = re.compile(rf"\b(FROM|JOIN|INTO|UPDATE)\s+({'|'.join(LOG)})\b(?:\s+(?:AS\s+)?([a-z_]+))?", re.IGNORECASE)
 _WORDS: Final = {

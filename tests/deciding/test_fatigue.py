@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.service import Client, query
+from tests.service import Client, move_decisions, query
 
 DAY_S = 86_400.0
 
@@ -41,12 +41,7 @@ def reasons(answer: Any) -> dict[str, str]:
 
 def age(database_url: str, unit: str, seconds: float) -> None:
     """Make a unit's decisions older by so many seconds."""
-    query(
-        database_url,
-        "UPDATE decisions SET decided_at = decided_at - make_interval(secs => %s) WHERE unit_id = %s",
-        seconds,
-        unit,
-    )
+    move_decisions(database_url, f"d.decided_at - make_interval(secs => {seconds})", "d.unit_id = %s", unit)
 
 
 def test_fifty_concurrent_decisions_under_a_cap_of_one_send_exactly_one_message(

@@ -8,7 +8,7 @@ import pytest
 from app.deciding.store import decisions
 from app.foundation.store.engine import transaction
 from app.verification.audit import audit_experiment
-from tests.service import Client, bandit, engine_of, query, runtime_of, settings
+from tests.service import Client, bandit, engine_of, move_decisions, query, runtime_of, settings
 
 STORED = (
     "SELECT id, eligible, chosen, propensity, ineligible, context, state FROM decisions WHERE id LIKE %s ORDER BY id"
@@ -182,7 +182,7 @@ def test_a_list_is_refused_if_another_decision_has_the_id_of_a_later_position(
     client.make("governed-shelf", consent={})
     for experiment in ("shelf", "governed-shelf"):
         assert client.decide(experiment, decision_id="old").status == 201
-    query(database_url, "UPDATE decisions SET id = 'older#2' WHERE id = 'old'")
+    move_decisions(database_url, "'older#2'", "d.id = 'old'", column="id")
     for experiment in ("shelf", "governed-shelf"):
         answer = client.decide(experiment, slots=3, decision_id="older")
         assert answer.status == 409 and "older#2" in answer.body["detail"]

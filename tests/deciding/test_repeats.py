@@ -7,7 +7,7 @@ import pytest
 
 from app.foundation.errors import Unprocessable
 from tests.lab import Lab, arm
-from tests.service import query
+from tests.service import move_decisions, query
 
 ACTIONS = [{"id": f"a{n}", "features": {"category": "news" if n < 3 else "sport"}} for n in range(4)]
 DRAWN = (
@@ -48,11 +48,7 @@ def test_a_cap_for_each_group_holds_and_says_what_it_counted(lab: Lab) -> None:
     assert actions[6:] == ["a0", "a0"], "where no action would be left, the rule does not hold"
     against = query(lab.database_url, DRAWN, made)[3][3]
     assert {reason["id"] for reason in against} == {"a0", "a1", "a2"} and against[0]["params"]["seen"] == 3
-    query(
-        lab.database_url,
-        "UPDATE decisions SET decided_at = decided_at - interval '2 hours' WHERE experiment_id = %s",
-        made,
-    )
+    move_decisions(lab.database_url, "d.decided_at - interval '2 hours'", "d.experiment_id = %s", made)
     lab.decide("caps", [{"unit_id": "u"}])
     assert course(lab, made, "u")[-1] == "a0"
 

@@ -232,7 +232,7 @@ def _analyse(walk: Walk) -> None:
     walk.go(f"{DEMO}/decisions?arm=learned")
     walk.page.locator("table a[href*='replay']").first.click()
     walk.take("replay", "main h2", ".table-scroll[aria-label='Fields of the context']")
-    walk.take("replay-choice", "main h2:has-text('How it was chosen')", "#contributions")
+    walk.take("replay-choice", "main h2:has-text('How the action was chosen')", "#contributions")
 
 
 def _speak(walk: Walk) -> None:

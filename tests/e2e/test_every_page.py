@@ -22,6 +22,7 @@ PAGES = (
     f"{ONE}/",
     f"{ONE}/results",
     f"{ONE}/results?segment=region",
+    f"{ONE}/slots",
     f"{ONE}/what-works-for-whom",
     f"{ONE}/fairness",
     f"{ONE}/feedback",

@@ -9,16 +9,22 @@ from app.foundation.store.tables import metadata
 from tests.service import engine_of, query
 
 
+def _no_partition(name: str | None, kind: str, _parents: object) -> bool:
+    """Partitions of the log follow from the log's table."""
+    return kind != "table" or not str(name).startswith("decisions_")
+
+
 def test_the_migrations_and_the_tables_agree(database_url: str) -> None:
     with engine_of(database_url) as engine, engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        options = {"compare_type": True, "compare_server_default": True, "include_name": _no_partition}
+        context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, metadata) == []
 
 
 def test_the_comparison_reports_a_difference(database_url: str) -> None:
     with engine_of(database_url) as engine, engine.connect() as connection:
         connection.execute(text("ALTER TABLE rewards DROP COLUMN late"))
-        context = MigrationContext.configure(connection)
+        context = MigrationContext.configure(connection, opts={"include_name": _no_partition})
         assert len(compare_metadata(context, metadata)) == 1
 
 

@@ -8,7 +8,7 @@ import pytest
 from app.foundation.store.engine import transaction
 from app.learning.store import training
 from tests.learning.feedback_support import THUMBS, say
-from tests.service import Loop, bandit, query
+from tests.service import Loop, bandit, move_decisions, query
 
 NAMES = ("a", "b", "c", "d", "e")
 
@@ -19,8 +19,8 @@ def experiment_id(loop: Loop) -> int:
     made = loop.make("ledger", arms=bandit(), feedback=THUMBS)
     loop.decide("ledger", [{"decision_id": name} for name in ("b", "e", "a", "d", "c")])
     for name, minute in {"c": 1, "a": 2, "d": 3, "e": 3, "b": 4}.items():
-        when = "UPDATE decisions SET decided_at = '2026-01-01'::timestamptz + make_interval(mins => %s) WHERE id = %s"
-        query(loop.database_url, when, minute, name)
+        when = f"'2026-01-01'::timestamptz + make_interval(mins => {minute})"
+        move_decisions(loop.database_url, when, "d.id = %s", name)
     # Windows close in another order again, as those of deferred decisions do.
     for hour, name in enumerate(NAMES):
         when = "UPDATE awaiting_outcome SET closes_at = '2026-01-02'::timestamptz + make_interval(hours => %s)"

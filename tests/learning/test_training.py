@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from tests.service import Loop, bandit, query
+from tests.service import Loop, bandit, move_decisions, query
 
 ALL = "SELECT decision_id FROM training_ledger WHERE experiment_id = %s"
 
@@ -34,10 +34,8 @@ def test_rounds_learn_the_oldest_decisions_first_and_keep_the_order_within_a_rou
     seconds = {"c": 1, "e": 1, "a": 2, "d": 3, "b": 4}  # by id; the decisions are stored in the opposite order
     loop.decide("ordered", [{"decision_id": f"ordered-{name}"} for name in reversed(seconds)])
     for name, second in seconds.items():
-        set_time = (
-            "UPDATE decisions SET decided_at = '2026-01-01'::timestamptz + make_interval(secs => %s) WHERE id = %s"
-        )
-        query(database_url, set_time, second, f"ordered-{name}")
+        at = f"'2026-01-01'::timestamptz + make_interval(secs => {second})"
+        move_decisions(database_url, at, "d.id = %s", f"ordered-{name}")
     loop.close_windows(experiment_id)
     assert [loop.train(experiment_id, LOOPWISE_ROUND_DECISIONS="3").decisions for _ in range(2)] == [3, 2]
     learned = query(
@@ -110,6 +108,7 @@ def test_a_decision_that_commits_late_is_still_learned(loop: Loop, database_url:
     loop.close_windows(experiment_id)
     assert loop.train(experiment_id).decisions == 2
     query(database_url, "INSERT INTO decisions SELECT * FROM aside; INSERT INTO awaiting_outcome TABLE aside_waiting")
+    query(database_url, "INSERT INTO decision_ids SELECT id, experiment_id, decided_at FROM aside")
     loop.close_windows(experiment_id)
     assert loop.train(experiment_id).decisions == 1
     assert {row[0] for row in query(database_url, ALL, experiment_id)} == {first, late, third}

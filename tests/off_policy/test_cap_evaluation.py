@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from app.learning.training import train_round
-from tests.service import Client, engine_of, query, settings
+from tests.service import Client, engine_of, move_decisions, query, settings
 
 WEEK_S = 604_800.0
 ACTIONS = [{"id": "tip", "template": {"texts": {"en": {"body": "A tip"}}}}, {"id": "nothing"}]
@@ -33,8 +33,7 @@ def collect(client: Client, database_url: str, key: str, units: int, days: int, 
             said[unit] += says
             rewards[one["decision_id"]] = float(chance.random() < mean)
         client.reward_many(rewards)
-        older = "UPDATE decisions SET decided_at = decided_at - interval '1 day' WHERE unit_id LIKE %s"
-        query(database_url, older, f"{key}-%")
+        move_decisions(database_url, "d.decided_at - interval '1 day'", "d.unit_id LIKE %s", f"{key}-%")
     assert max(said.values()) <= cap
     settle(database_url, key)
 

@@ -54,7 +54,7 @@ def stored(database_url: str) -> dict[str, Any]:
 
 def test_a_viewer_reads_and_changes_nothing(viewer: Browser) -> None:
     page = viewer.get(PAGE)
-    assert page.status == 200 and "Nothing was evaluated yet." in page.text and "Define a candidate" not in page.text
+    assert page.status == 200 and "No evaluations yet." in page.text and "Define a candidate" not in page.text
     for action in ("candidates", "remove", "evaluate", "stage"):
         assert viewer.post(f"{PAGE}/{action}", {**LEARNS, "candidate": "bagging", "share": "5"}).status == 403
 
@@ -113,7 +113,7 @@ def test_a_mistake_stands_beside_its_field_and_nothing_typed_is_lost(
 
 def test_an_evaluation_is_asked_for_shows_its_progress_and_then_the_report(editor: Browser, database_url: str) -> None:
     asked = editor.post(f"{PAGE}/evaluate")
-    assert "is waiting and starts within seconds" in asked.text
+    assert "is queued and starts within seconds" in asked.text
     (where,) = re.findall(r'data-poll="([^"]+)"', asked.html)
     waiting = editor.get(where.replace("&amp;", "&"))
     assert waiting.status == 200 and "<progress" in waiting.html and "<html" not in waiting.html

@@ -22,7 +22,7 @@ from app.verification.audit import audit_experiment
 from bandits.model import initial_model, learn
 from bandits.policy import BanditPolicy, parse_policy
 from tests.messaging.trigger_support import Triggers
-from tests.service import Loop, bandit, definition, query
+from tests.service import Loop, bandit, definition, move_decisions, query
 
 TABLES = (
     "decisions",
@@ -282,7 +282,7 @@ def test_a_milestone_fires_no_second_time_after_its_decision_was_forgotten(loop:
     reached = {"name": "lesson", "unit_id": "learner", "properties": {"n": 10, "name": "Ada"}}
     work.report(reached | {"event_id": "first"})
     assert (work.match(), work.fire()) == (2, 2)
-    query(url, "UPDATE decisions SET decided_at = decided_at - interval '2 days' WHERE unit_id = 'learner'")
+    move_decisions(url, "d.decided_at - interval '2 days'", "d.unit_id = 'learner'")
     query(url, "DELETE FROM awaiting_outcome WHERE decision_id IN (SELECT id FROM decisions WHERE unit_id = 'learner')")
     assert retention.run(loop.runtime.engine, loop.settings) == 2
     kept = query(url, "SELECT id, cause, decision_id, request->>'variables' FROM firings WHERE unit_id = 'learner'")
@@ -303,7 +303,7 @@ def test_a_decision_on_how_long_to_wait_is_kept_as_long_as_its_firing_waits(loop
     work.define("slow", {"type": "event", "event": "slow"}, experiment="tips-later", delay_s=later)
     work.report({"name": "slow", "unit_id": "patient", "event_id": "slow-1"})
     assert (work.match(), work.fire()) == (1, 0)
-    query(url, "UPDATE decisions SET decided_at = decided_at - interval '2 days' WHERE unit_id = 'patient'")
+    move_decisions(url, "d.decided_at - interval '2 days'", "d.unit_id = 'patient'")
     query(url, "DELETE FROM awaiting_outcome WHERE decision_id IN (SELECT id FROM decisions WHERE unit_id = 'patient')")
     assert retention.run(loop.runtime.engine, loop.settings) == 0
     query(url, "UPDATE firings SET due_at = clock_timestamp() WHERE unit_id = 'patient'")

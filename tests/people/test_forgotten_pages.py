@@ -10,7 +10,7 @@ from app.verification import audit
 from tests.page_client import Browser
 from tests.people.test_consent_counts import say
 from tests.people.test_erasure import rounds
-from tests.service import Client, Loop, bandit, query, runtime_of
+from tests.service import Client, Loop, bandit, move_decisions, query, runtime_of
 
 ONE = "/admin/experiments"
 CONTROL = {"key": "plain", "share": 0.0, "policy": {"type": "fixed", "action": "c"}}
@@ -41,11 +41,7 @@ def kept(loop: Loop) -> str:
     """An experiment that forgot its people; returns the id of one decision."""
     made = loop.make("kept", arms=bandit(), retention_s=86_400.0)
     rounds(loop, made, "kept", 2)
-    query(
-        loop.database_url,
-        "UPDATE decisions SET decided_at = decided_at - interval '2 days' WHERE experiment_id = %s",
-        made,
-    )
+    move_decisions(loop.database_url, "d.decided_at - interval '2 days'", "d.experiment_id = %s", made)
     assert retention.run(loop.runtime.engine, loop.settings) == 80
     rounds(loop, made, "kept", 1)
     ((decision_id,),) = query(
@@ -146,7 +142,7 @@ def test_withheld_purposes_dropped_fields_and_messages_are_shown(loop: Loop, cli
         assert answer.status == 201, answer.raw
     page = viewer.get(f"{ONE}/asks/replay?id=refuser")
     for words in (
-        "What there was no consent to",
+        "What the person did not consent to",
         "personalise : the control's answer was given",
         "None was used and none is stored",
         "got the answer of an arm that does not look at the person: plain",

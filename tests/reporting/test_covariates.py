@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.lab import AB, Lab
-from tests.service import query
+from tests.service import move_decisions
 
 
 def line(report: dict[str, Any], metric: str) -> dict[str, Any]:
@@ -70,8 +70,8 @@ def test_what_a_unit_earned_elsewhere_before_takes_its_part_out_of_the_noise(lab
     adjusted = line(lab.results("history"), "adjusted")
     assert adjusted["covariate"]["units"] == 301, "a unit that never was elsewhere earned nothing there"
     assert 0.3 < adjusted["covariate"]["correlation"] < 0.8
-    old = "UPDATE decisions d SET decided_at = decided_at - interval '30 days' FROM experiments e"
-    query(lab.database_url, f"{old} WHERE e.id = d.experiment_id AND e.key = 'elsewhere'")
+    elsewhere = "d.experiment_id = (SELECT e.id FROM experiments e WHERE e.key = 'elsewhere')"
+    move_decisions(lab.database_url, "d.decided_at - interval '30 days'", elsewhere)
     assert "does not vary" in line(lab.results("history"), "adjusted")["interval"]["reason"]
 
 

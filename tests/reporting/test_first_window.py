@@ -8,7 +8,7 @@ from app.reporting import activity, results
 from tests.e2e.screenshots import OF_AN_EXPERIMENT
 from tests.lab import AB, Lab
 from tests.page_client import Browser, signed_in
-from tests.service import Web, query
+from tests.service import Web, move_decisions, query
 
 DAY_S = 86_400.0
 TABS = tuple(tab for tab in OF_AN_EXPERIMENT if tab not in ("", "integration"))
@@ -75,11 +75,7 @@ def test_a_reward_alone_brings_new_figures(day: int, lab: Lab) -> None:
         with transaction(lab.runtime.engine) as connection:
             return "day" in latest.due(connection, "activity", every_s=0.0, factor=0.0, rewards=rewards)
 
-    query(
-        lab.database_url,
-        "UPDATE decisions SET decided_at = decided_at - interval '1 minute' WHERE experiment_id = %s",
-        day,
-    )
+    move_decisions(lab.database_url, "d.decided_at - interval '1 minute'", "d.experiment_id = %s", day)
     activity.compute(lab.runtime.engine, "day")
     query(
         lab.database_url,

@@ -10,7 +10,7 @@ from app.learning import rewards
 from app.reporting import exclusions
 from app.reporting.store.excluded_units import BY_RULE
 from tests.lab import AB, Lab, arm
-from tests.service import query
+from tests.service import move_decisions, query
 
 
 def people(count: int, name: str = "u") -> list[dict[str, Any]]:
@@ -122,8 +122,7 @@ def test_the_window_of_a_deferred_decision_runs_from_its_activation(lab: Lab) ->
     bought = {"key": "bought", "source": {"type": "value", "metric": "buy"}, "window_s": 3600.0}
     lab.make("deferred", arms=[arm("control", 1.0, "a")], metrics=[bought], reward={"window_s": 600.0})
     (answer,) = lab.play("deferred", [{"unit_id": "u", "defer_activation": True}], settled=False)
-    two_hours = "UPDATE decisions SET decided_at = decided_at - interval '2 hours' WHERE id = %s"
-    query(lab.database_url, two_hours, answer["decision_id"])
+    move_decisions(lab.database_url, "d.decided_at - interval '2 hours'", "d.id = %s", answer["decision_id"])
     assert rewards.activate(lab.runtime, lab.caller, answer["decision_id"])["activated"]
     lab.report([{"decision_id": answer["decision_id"], "metric": "buy", "value": 1.0}])
     lab.settle("deferred")

@@ -100,7 +100,15 @@ CORRUPTIONS = {
 @pytest.fixture
 def restored(database_url: str) -> Iterator[None]:
     """Copies of the tables, put back after the test."""
-    tables = ("decisions", "rewards", "training_ledger", "model_versions", "outcomes", "awaiting_outcome")
+    tables = (
+        "decision_ids",
+        "decisions",
+        "rewards",
+        "training_ledger",
+        "model_versions",
+        "outcomes",
+        "awaiting_outcome",
+    )
     for table in tables:
         query(database_url, f"CREATE TABLE IF NOT EXISTS copy_{table} AS TABLE {table}")
     yield

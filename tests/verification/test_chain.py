@@ -13,7 +13,17 @@ from app.verification import chain, standing_audit
 from app.verification.audit_report import AuditReport
 from tests.service import Loop, query
 
-TABLES = ("decisions", "rewards", "feedback", "outcomes", "awaiting_outcome", "changes", "log_links", "log_anchors")
+TABLES = (
+    "decision_ids",
+    "decisions",
+    "rewards",
+    "feedback",
+    "outcomes",
+    "awaiting_outcome",
+    "changes",
+    "log_links",
+    "log_anchors",
+)
 EXPERIMENT = "chained"
 
 

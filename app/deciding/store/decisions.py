@@ -6,12 +6,22 @@ from typing import NamedTuple, NotRequired, TypedDict
 
 import orjson
 from pydantic import JsonValue
-from sqlalchemy import Connection, bindparam, func, select, text
+from sqlalchemy import Connection, select, text
 
 from app.foundation.store import chain, tables
-from app.foundation.store.fragments import IN_KEYS, TRIAL, DecisionKey, keys
+from app.foundation.store.fragments import (
+    DECISIONS_OF_IDS,
+    KEYS,
+    OF_ID,
+    OF_KEYS,
+    TRIAL,
+    DecisionKey,
+    decision_of,
+    its_decision,
+    keys,
+)
 
-_d = tables.decisions
+LOGGED = tables.decisions.alias("d")  # as the fragments call it
 
 
 class LoggedReason(TypedDict):
@@ -109,7 +119,8 @@ _COUNTS = """
 # One JSON document carries the batch. Writing it with orjson and reading it in PostgreSQL is faster than quoting each
 # parameter in Python. The join drops rows whose experiment was paused or changed after they were planned. The condition
 # drops rows that were planned without the state of their unit although the unit denied something, and rows that were planned
-# under another version of the global holdout.
+# under another version of the global holdout. The table of ids takes what is left, and drops rows whose id was taken before;
+# only what it took is stored. Such small joins keep the order of the batch: what one call decided is stored in its order.
 _INSERT = """
     WITH input AS (
         SELECT * FROM json_to_recordset(%(rows)s) AS t (
@@ -118,6 +129,15 @@ _INSERT = """
             distribution float8[], chosen int, propensity float8, draw float8, context json, encoding_version smallint,
             message json, state text, channel text, withheld text[], dropped smallint, holdout_version int,
             holdout boolean, seal text, window_s float8, unit_known boolean)
+    ), named AS (
+        INSERT INTO decision_ids (decision_id, experiment_id, decided_at)
+        SELECT i.id, i.experiment_id, statement_timestamp()
+        FROM input i
+        JOIN experiments e ON e.id = i.experiment_id AND e.config_version = i.config_version AND e.status = 'running'
+        WHERE (i.unit_known OR NOT EXISTS (SELECT FROM restrictions r WHERE r.unit_id = i.unit_id))
+          AND i.holdout_version IS NOT DISTINCT FROM (SELECT max(version) FROM holdouts)
+        ON CONFLICT DO NOTHING
+        RETURNING decision_id, experiment_id
     ), stored AS (
         INSERT INTO decisions (id, experiment_id, config_version, key_id, body_hash, unit_id, arm, policy_version,
             policy_sha256, actions, eligible, ineligible, distribution, chosen, propensity, draw, context,
@@ -128,11 +148,7 @@ _INSERT = """
             i.context, i.encoding_version, i.message, i.state, i.channel, i.withheld, i.dropped, i.holdout_version,
             i.holdout, i.seal, statement_timestamp(),
             CASE WHEN i.state = 'active' AND {counts} THEN statement_timestamp() + make_interval(secs => i.window_s) END
-        FROM input i
-        JOIN experiments e ON e.id = i.experiment_id AND e.config_version = i.config_version AND e.status = 'running'
-        WHERE (i.unit_known OR NOT EXISTS (SELECT FROM restrictions r WHERE r.unit_id = i.unit_id))
-          AND i.holdout_version IS NOT DISTINCT FROM (SELECT max(version) FROM holdouts)
-        ON CONFLICT DO NOTHING
+        FROM input i JOIN named n ON n.decision_id = i.id AND n.experiment_id = i.experiment_id
         RETURNING id, experiment_id, arm, closes_at, seal, decided_at
     ), links AS ({link}), waiting AS (
         INSERT INTO awaiting_outcome (decision_id, experiment_id, arm, closes_at)
@@ -151,13 +167,14 @@ def insert_new(connection: Connection, rows: list[NewDecision]) -> set[DecisionK
 
     This is one statement, so that all of it is stored or nothing, even outside a transaction.
     """
-    document = orjson.dumps([row._asdict() for row in rows]).decode()
+    by_key = {row.key: row for row in reversed(rows)}  # of two rows with one id, the first is stored
+    document = orjson.dumps([row._asdict() for row in reversed(by_key.values())]).decode()
     stored = connection.exec_driver_sql(_INSERT, {"rows": document} | chain.key(connection))
     return {(row.experiment_id, row.id) for row in stored}
 
 
-STORED = select(*[_d.c[name] for name in StoredDecision._fields])
-_FIND = STORED.where(text(f"(experiment_id, id) {IN_KEYS}"))
+STORED = select(*[LOGGED.c[name] for name in StoredDecision._fields])
+_FIND = text(f"SELECT {', '.join(f'd.{name}' for name in StoredDecision._fields)} FROM {KEYS} {decision_of('k')}")
 
 
 def find_many(connection: Connection, of: Iterable[DecisionKey]) -> dict[DecisionKey, StoredDecision]:
@@ -178,10 +195,17 @@ class Having(NamedTuple):
     trials: set[DecisionKey]
 
 
+_HAVING = text(
+    f"""
+    SELECT d.id, d.experiment_id, d.state FROM decision_ids i JOIN decisions d ON {its_decision("i", "i.decided_at")}
+    WHERE i.decision_id = ANY(:ids) ORDER BY d.experiment_id
+    """
+)
+
+
 def experiments_with(connection: Connection, ids: Iterable[str]) -> Having:
     """Find the experiments that have a decision of these ids."""
-    query = select(_d.c.id, _d.c.experiment_id, _d.c.state).where(_d.c.id == func.any(bindparam("ids")))
-    rows = connection.execute(query.order_by(_d.c.experiment_id), {"ids": list(ids)}).all()
+    rows = connection.execute(_HAVING, {"ids": list(ids)}).all()
     experiments: dict[str, list[int]] = {}
     for row in rows:
         experiments.setdefault(row.id, []).append(row.experiment_id)
@@ -190,12 +214,8 @@ def experiments_with(connection: Connection, ids: Iterable[str]) -> Having:
 
 def distributions(connection: Connection, experiment_id: int, ids: list[str]) -> dict[str, list[float]]:
     """Return the logged distributions of these decisions of an experiment, by id."""
-    rows = connection.execute(
-        select(_d.c.id, _d.c.distribution).where(
-            _d.c.id == func.any(bindparam("ids")), _d.c.experiment_id + 0 == experiment_id
-        ),
-        {"ids": ids},
-    )
+    query = f"SELECT d.id, d.distribution FROM {DECISIONS_OF_IDS}"
+    rows = connection.execute(text(query), {"ids": ids, "experiment_id": experiment_id})
     return {row.id: row.distribution for row in rows}
 
 
@@ -204,14 +224,14 @@ _ACTIVATE = text(
     WITH activated AS (
         UPDATE decisions d SET state = 'active',
             closes_at = CASE WHEN {counts} THEN clock_timestamp() + make_interval(secs => :window_s) END
-        WHERE id = :id AND experiment_id + 0 = :experiment_id AND state = ANY(:from_states)
+        WHERE {of_id} AND state = ANY(:from_states)
         RETURNING id, experiment_id, arm, closes_at
     ), waiting AS (
         INSERT INTO awaiting_outcome (decision_id, experiment_id, arm, closes_at)
         SELECT id, experiment_id, arm, closes_at FROM activated WHERE closes_at IS NOT NULL
     )
     SELECT count(*) FROM activated
-    """.format(counts=_COUNTS.format(row="d"))
+    """.format(counts=_COUNTS.format(row="d"), of_id=OF_ID)
 )
 
 
@@ -227,8 +247,8 @@ def activate(connection: Connection, key: DecisionKey, *, from_states: list[str]
 
 _CONFIRM = text(
     f"""
-    UPDATE decisions SET confirmed = true
-    WHERE (experiment_id, id) {IN_KEYS} AND decided_at > clock_timestamp() - interval '1 minute'
+    UPDATE decisions d SET confirmed = true
+    WHERE {OF_KEYS} AND d.decided_at > statement_timestamp() - interval '1 minute'
     RETURNING experiment_id, id, state
     """
 )
@@ -245,13 +265,13 @@ def confirm(connection: Connection, of: Iterable[DecisionKey]) -> dict[DecisionK
 _UNANSWERED = text(
     f"""
     WITH silent AS (
-        SELECT experiment_id, id FROM decisions WHERE (experiment_id, id) {IN_KEYS} AND NOT confirmed FOR UPDATE
+        SELECT d.experiment_id, d.id, d.decided_at FROM decisions d WHERE {OF_KEYS} AND NOT d.confirmed FOR UPDATE OF d
     ), gone AS (
         DELETE FROM awaiting_outcome a USING silent s WHERE a.decision_id = s.id AND a.experiment_id = s.experiment_id
-        RETURNING a.experiment_id, a.decision_id
+        RETURNING a.experiment_id, a.decision_id, s.decided_at
     )
     UPDATE decisions d SET state = 'unanswered', closes_at = NULL FROM gone g
-    WHERE d.id = g.decision_id AND d.experiment_id = g.experiment_id
+    WHERE d.id = g.decision_id AND d.experiment_id = g.experiment_id AND d.decided_at = g.decided_at
     """
 )
 

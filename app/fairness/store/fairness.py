@@ -49,12 +49,13 @@ _PEOPLE = text(
     f"""
     WITH u AS (
         SELECT o.unit_id, min(o.arm) AS arm, count(*)::float8 AS k, sum(o.reward) AS s, o.experiment_id,
+            min(o.decided_at) AS decided_at,
             (array_agg(o.decision_id ORDER BY o.decided_at, o.decision_id))[1] AS decision_id
         FROM analysed o WHERE o.experiment_id = :id GROUP BY o.unit_id, o.experiment_id HAVING min(o.arm) = max(o.arm)
     ), x AS (
         SELECT u.arm, f.field, coalesce(d.context ->> f.field, '') AS value, count(*)::float8 AS units, sum(u.k) AS decisions,
             sum(u.s) AS reward, sum(u.k * u.k) AS decisions_2, sum(u.s * u.s) AS reward_2, sum(u.k * u.s) AS product
-        FROM u JOIN decisions d ON {its_decision("u")} CROSS JOIN unnest(CAST(:fields AS text[])) AS f (field)
+        FROM u JOIN decisions d ON {its_decision("u", "u.decided_at")} CROSS JOIN unnest(CAST(:fields AS text[])) AS f (field)
         GROUP BY 1, 2, 3
     ), ranked AS (
         SELECT field, value, row_number() OVER (PARTITION BY field ORDER BY sum(units) DESC, value) AS place
@@ -78,7 +79,8 @@ _PATHS = text(
     SELECT * FROM (
         SELECT d.unit_id, d.arm, d.eligible, {KNOWN_CHANCES} AS chances, d.chosen,
             row_number() OVER (PARTITION BY d.unit_id ORDER BY d.decided_at, d.id) AS place
-        FROM s JOIN analysed o ON o.unit_id = s.unit_id JOIN decisions d ON {ITS_OUTCOME}
+        FROM s JOIN analysed o ON o.unit_id = s.unit_id
+            JOIN decisions d ON {its_decision("o", "o.decided_at")}
         WHERE o.experiment_id = :id AND s.total <= :most
     ) p WHERE place <= :longest ORDER BY unit_id, place
     """

@@ -16,7 +16,7 @@ _SETTLED = text(
     f"""
     SELECT d.id, d.arm, d.unit_id, d.config_version, d.policy_version, d.actions, d.eligible, d.distribution, d.chosen,
         d.propensity, d.context, o.reward, d.decided_at, d.arm_distributions, NULL, true, d.stands_for
-    FROM analysed o JOIN decisions d ON {its_decision("o")}
+    FROM analysed o JOIN decisions d ON {its_decision("o", "o.decided_at")}
     WHERE o.experiment_id = :id ORDER BY d.decided_at, d.id
     """
 ).execution_options(stream_results=True, max_row_buffer=5000)
@@ -141,13 +141,16 @@ _IMPORT = text(
             id text, unit_id text, own json, eligible text[], distribution float8[], chosen int, propensity float8,
             context json, reward float8, decided_at timestamptz, arm text, config_version int, arm_distributions json,
             stands_for float8)
+    ), named AS (
+        INSERT INTO decision_ids (decision_id, experiment_id, decided_at) SELECT id, :experiment_id, decided_at FROM input
+        RETURNING decision_id
     ), stored AS (
         INSERT INTO decisions (id, experiment_id, config_version, key_id, body_hash, unit_id, arm, policy_version, actions,
             eligible, distribution, chosen, propensity, draw, context, encoding_version, state, seal, decided_at, closes_at,
             arm_distributions, stands_for)
         SELECT id, :experiment_id, config_version, 'import', '', unit_id, arm, 0, own, eligible, distribution, chosen,
             propensity, 0, context, :encoding, 'imported', '', decided_at, decided_at, arm_distributions, stands_for
-        FROM input
+        FROM input JOIN named ON named.decision_id = input.id
     ), settled AS (
         INSERT INTO outcomes (experiment_id, decision_id, arm, unit_id, reward, events, decided_at, config_version, opened_at,
             settled_at)

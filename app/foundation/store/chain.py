@@ -11,10 +11,10 @@ of the statement and is never stored there. A function in the database adds link
 from datetime import datetime
 from typing import Final, NamedTuple
 
+import orjson
 from sqlalchemy import Connection, text
 
 from app.foundation.settings import no_key
-from app.foundation.store.fragments import its_decision
 
 CHAIN_KEY: Final = "chain_key"  # execution option of every engine, and parameter of statements with a link
 
@@ -170,43 +170,46 @@ def compare(connection: Connection, kind: Kind, experiment_id: int, since: datet
     return Compared(int(row.moments), int(row.before), [Difference(*found) for found in row.differences])
 
 
-_ITS = its_decision("r")
-# Rows from before the chain belong to decisions from before it.
-_BACKDATED = """
-    SELECT '{table}' AS name, r.decision_id AS id FROM {table} r
-    JOIN decisions d ON {its_decision}
-    WHERE r.experiment_id = :id AND r.{at} >= coalesce(CAST(:since AS timestamptz), '-infinity')
-        AND d.decided_at > start.at AND r.{at} <= start.at
-"""
-_ORPHANED = """
-    SELECT '{table}' AS name, r.decision_id AS id FROM {table} r
-    WHERE r.experiment_id = :id {since}
-        AND NOT EXISTS (SELECT FROM decisions d WHERE {its_decision})
-"""
-_TIMED = {kind.table: kind.at for kind in (REWARDS, FEEDBACK, OUTCOMES)}
-_SINCE = "AND r.{at} >= coalesce(CAST(:since AS timestamptz), '-infinity')"
-_ORPHANS = text(
-    "SELECT name, id FROM ("
-    + " UNION ALL ".join(
-        [_ORPHANED.format(table=table, since=_SINCE.format(at=at), its_decision=_ITS) for table, at in _TIMED.items()]
-        + [_ORPHANED.format(table="awaiting_outcome", since="", its_decision=_ITS)]
-        + [
-            _ORPHANED.format(
-                table="training_ledger", since="AND CAST(:since AS timestamptz) IS NULL", its_decision=_ITS
-            )
-        ]
+class Dropped(NamedTuple):
+    """What was dropped with whole months of the log, of one experiment."""
+
+    until: datetime | None  # every decision before it; null: none
+    lessons: int  # rows of the ledger that named a version
+
+
+DROPPED: Final = (
+    "dropped"  # a link of this kind has the end of the months as its time, and counts of lessons as its parts
+)
+_NOTE_DROPPED = text(
+    f"""
+    WITH noted AS (
+        SELECT nextval('log_links_id_seq') AS id, '{DROPPED}' AS kind, CAST(:until AS timestamptz) AS at,
+            CAST(:lessons AS jsonb) AS parts
     )
-    + ") orphans UNION ALL SELECT name, id FROM ("
-    + f"SELECT at + {GRACE} AS at FROM log_anchors WHERE number = 0) start CROSS JOIN LATERAL ("
-    + " UNION ALL ".join(_BACKDATED.format(table=table, at=at, its_decision=_ITS) for table, at in _TIMED.items())
-    + ") backdated"
+    INSERT INTO log_links (id, kind, at, parts, tag) SELECT id, kind, at, parts, {_TAG} FROM noted
+    """
+)
+_DROPPED = text(
+    f"""
+    SELECT max(at) AS until, coalesce(sum((parts->>CAST(:part AS text))::bigint), 0) AS lessons
+    FROM log_links WHERE kind = '{DROPPED}' AND tag = {_TAG}
+    """
 )
 
 
-def orphans(connection: Connection, experiment_id: int, since: datetime | None = None) -> list[tuple[str, str]]:
-    """(table, decision id) of rows that no decision has, or that claim to be older than the chain while their decision is not."""
-    rows = connection.execute(_ORPHANS, {"id": experiment_id, "since": since})
-    return [(row.name, row.id) for row in rows]
+def note_dropped(connection: Connection, until: datetime, lessons: dict[int, int]) -> None:
+    """Seal that all decisions before a time are dropped.
+
+    :param lessons: by experiment, how many rows of the ledger that named a version went with them.
+    """
+    values = {"until": until, "lessons": orjson.dumps({str(id_): rows for id_, rows in lessons.items()}).decode()}
+    connection.execute(_NOTE_DROPPED, values | key(connection))
+
+
+def dropped(connection: Connection, experiment_id: int) -> Dropped:
+    """What was dropped of an experiment; links without the right tag do not count."""
+    row = connection.execute(_DROPPED, {"part": str(experiment_id)} | key(connection)).one()
+    return Dropped(row.until, int(row.lessons))
 
 
 _ANCHOR_TAG = _hash("'anchor', number, at, links, hi, lo, before, before_at")

@@ -8,15 +8,55 @@ from collections.abc import Iterable
 ITS_OUTCOME = "o.experiment_id = d.experiment_id + 0 AND o.decision_id = d.id"
 
 
-def its_decision(row: str) -> str:
-    """How a row of the log, by its alias, is joined to its decision d."""
-    return f"d.id = {row}.decision_id AND d.experiment_id = {row}.experiment_id + 0"
+def its_decision(row: str, at: str | None = None, *, experiment: str = "experiment_id") -> str:
+    """How a row of the log, by its alias, is joined to its decision d.
+
+    The log is partitioned by time, and its index has experiment, time and id: so the time is needed, too.
+
+    :param at: SQL of the decision's time, where the row has it; None: the table of ids has it.
+    :param experiment: the row's column for the experiment of the decision.
+    """
+    its = f"{row}.{experiment} + 0"
+    time = at or (
+        f"(SELECT known.decided_at FROM decision_ids known"
+        f" WHERE known.decision_id = {row}.decision_id AND known.experiment_id = {its})"
+    )
+    return f"d.id = {row}.decision_id AND d.experiment_id = {its} AND d.decided_at = {time}"
+
+
+def decision_of(row: str, at: str | None = None, *, experiment: str = "experiment_id") -> str:
+    """What looks up the decision d of each row of the log, by the row's alias; parameters as of ``its_decision``.
+
+    "OFFSET 0" keeps the planner from anything else than look-ups. It takes each of them to read all parts of the log, though
+    the time leaves one, and would rather read the whole log.
+    """
+    if at is None:
+        condition = f"known.decision_id = {row}.decision_id AND known.experiment_id = {row}.{experiment}"
+        source = f"decision_ids known JOIN decisions d ON {its_decision('known', 'known.decided_at')} WHERE {condition}"
+    else:
+        source = f"decisions d WHERE {its_decision(row, at)}"
+    return f"CROSS JOIN LATERAL (SELECT d.* FROM {source} OFFSET 0) d"
 
 
 # An id is unique within its experiment. So a decision is named by both, and every join compares both.
 DecisionKey = tuple[int, str]  # (experiment id, decision id)
-KEYS = "unnest(CAST(:experiment_ids AS bigint[]), CAST(:ids AS text[])) AS k (experiment_id, id)"
-IN_KEYS = f"IN (SELECT k.experiment_id, k.id FROM {KEYS})"
+KEYS = "unnest(CAST(:experiment_ids AS bigint[]), CAST(:ids AS text[])) AS k (experiment_id, decision_id)"
+IN_KEYS = f"IN (SELECT k.experiment_id, k.decision_id FROM {KEYS})"
+# Conditions on decisions d: those of some keys, and one of an experiment.
+OF_KEYS = f"""
+    (d.experiment_id, d.decided_at, d.id) IN (
+        SELECT known.experiment_id, known.decided_at, known.decision_id FROM {KEYS}
+        JOIN decision_ids known ON known.decision_id = k.decision_id AND known.experiment_id = k.experiment_id)
+"""
+OF_ID = """
+    d.id = :id AND d.experiment_id = :experiment_id AND d.decided_at = (
+        SELECT known.decided_at FROM decision_ids known
+        WHERE known.decision_id = :id AND known.experiment_id + 0 = :experiment_id)
+"""
+# The decisions d of some ids of an experiment.
+DECISIONS_OF_IDS = f"""(
+    SELECT d.* FROM decision_ids i {decision_of("i", "i.decided_at")}
+    WHERE i.decision_id = ANY(:ids) AND i.experiment_id + 0 = :experiment_id) d"""
 
 
 def keys(of: Iterable[DecisionKey]) -> dict[str, list[int] | list[str]]:

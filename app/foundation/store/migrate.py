@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.foundation.errors import Conflict
 from app.foundation.running.log_errors import words_of
-from app.foundation.store import views
+from app.foundation.store import partitions, views
 from app.foundation.store.locks import Single, one_session_holds
 
 SCRIPTS = Path(__file__).resolve().parents[3] / "migrations"
@@ -54,6 +54,8 @@ def upgrade(database_url: str, revision: str = "head") -> None:
                 views.create(connection)
                 connection.commit()
             _append_only(connection, "REVOKE", "FROM")
+            if revision == "head":
+                partitions.make_ahead(engine)
     except CommandError as error:
         raise Conflict(
             "migration_failed", f"These migrations do not fit the database, which may be newer: {error}."

@@ -45,7 +45,7 @@ VIEWS: Final = {
         SELECT e.key AS experiment, o.decision_id, o.unit_id, o.arm, d.eligible[d.chosen + 1] AS action, o.reward,
             o.events AS reward_events, o.decided_at, o.settled_at
         FROM analysed o JOIN experiments e ON e.id = o.experiment_id
-        JOIN decisions d ON d.id = o.decision_id AND d.experiment_id = o.experiment_id
+        JOIN decisions d ON d.id = o.decision_id AND d.experiment_id = o.experiment_id AND d.decided_at = o.decided_at
     """,
     "results_by_day": """
         SELECT e.key AS experiment, o.arm, (o.decided_at AT TIME ZONE 'UTC')::date AS day, count(*) AS decisions,

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-from app.foundation.store.fragments import its_decision
+from app.foundation.store.fragments import decision_of
 
 
 class Row(NamedTuple):
@@ -26,7 +26,7 @@ _NEWEST = text(
         (SELECT extract(epoch FROM min(r.received_at) - d.decided_at)::float8 FROM rewards r
             WHERE r.decision_id = d.id AND r.experiment_id = d.experiment_id AND r.metric = 'reward') AS delay_s
     FROM (SELECT * FROM analysed WHERE experiment_id = :id ORDER BY settled_at DESC LIMIT :most) o
-    JOIN decisions d ON {its_decision("o")}
+    {decision_of("o", "o.decided_at")}
     WHERE d.state <> 'imported' AND d.unit_id <> '' ORDER BY d.decided_at, d.id
     """
 )

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
-from app.foundation.store.fragments import its_decision
+from app.foundation.store.fragments import decision_of
 
 
 class Row(NamedTuple):
@@ -29,7 +29,7 @@ _NEWEST = text(
     FROM (
         SELECT * FROM analysed WHERE experiment_id = :id AND settled_at > coalesce(CAST(:since AS timestamptz), '-infinity')
         ORDER BY settled_at DESC LIMIT :most
-    ) o JOIN decisions d ON {its_decision("o")}
+    ) o {decision_of("o", "o.decided_at")}
     WHERE d.state <> 'imported' AND d.erased_at IS NULL AND NOT coalesce('personalise' = ANY(d.withheld), false)
     ORDER BY o.settled_at, o.decided_at, o.decision_id
     """

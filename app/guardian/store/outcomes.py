@@ -6,7 +6,7 @@ from typing import NamedTuple
 import orjson
 from sqlalchemy import Connection, text
 
-from app.foundation.store.fragments import its_decision
+from app.foundation.store.fragments import decision_of
 
 
 class Row(NamedTuple):
@@ -31,7 +31,7 @@ _NEW = text(
     FROM (
         SELECT * FROM analysed a WHERE a.experiment_id = :id AND a.arm = :arm AND a.settled_at > :since
         ORDER BY a.settled_at, a.decided_at LIMIT :most
-    ) o JOIN decisions d ON {its_decision("o")}
+    ) o {decision_of("o", "o.decided_at")}
     WHERE d.state <> 'imported' ORDER BY o.settled_at, o.decided_at, o.decision_id
     """
 )

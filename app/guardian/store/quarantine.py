@@ -8,7 +8,7 @@ from sqlalchemy import Connection, bindparam, insert, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from app.foundation.store import tables
-from app.foundation.store.fragments import its_decision
+from app.foundation.store.fragments import decision_of
 
 _s = tables.suspects
 
@@ -80,7 +80,7 @@ _RELEASE = text(
                 AND l.generation = g.generation
             WHERE g.experiment_id = h.experiment_id AND g.arm = h.arm AND l.decision_id = h.decision_id AND l.version_id = 0
         ) AS waits
-        FROM held_out h JOIN decisions d ON {its_decision("h")}
+        FROM held_out h {decision_of("h")}
         WHERE h.experiment_id = :experiment_id AND h.status = 'held'
           AND {_FITS.format(suspect="h.suspect_id", a="h", b="d")} AND {_IN_TIME}
     ), released AS (
@@ -197,7 +197,7 @@ def counts(connection: Connection, experiment_id: int) -> dict[str, int]:
 def heavy(connection: Connection, experiment_id: int, rule: str, most: int) -> list[Heavy]:
     """The units with the most decisions that are held out by a rule and for no suspect."""
     query = f"""
-        SELECT d.unit_id, count(*) AS held FROM held_out h JOIN decisions d ON {its_decision("h")}
+        SELECT d.unit_id, count(*) AS held FROM held_out h {decision_of("h")}
         WHERE h.experiment_id = :id AND h.rule = :rule AND h.suspect_id IS NULL AND h.status = 'held' AND d.unit_id <> ''
         GROUP BY d.unit_id ORDER BY held DESC, d.unit_id LIMIT :most
     """

@@ -8,7 +8,7 @@ import orjson
 from sqlalchemy import Connection, select, text
 
 from app.foundation.store import chain, tables
-from app.foundation.store.fragments import IN_KEYS, NOT_TRIAL, DecisionKey, keys
+from app.foundation.store.fragments import IN_KEYS, NOT_A_TRIAL, DecisionKey, decision_of, its_decision, keys
 
 _f = tables.feedback
 
@@ -74,7 +74,11 @@ class Recent(NamedTuple):
 _stored_columns = [_f.c[name] for name in StoredFeedback._fields]
 _FIND = select(*_stored_columns).where(text(f"(experiment_id, decision_id) {IN_KEYS}"))
 _DECISIONS = text(
-    f"SELECT id, experiment_id, unit_id, NOT ({NOT_TRIAL}) AS trial FROM decisions WHERE id = ANY(:ids) AND erased_at IS NULL"
+    f"""
+    SELECT d.id, d.experiment_id, d.unit_id, NOT ({NOT_A_TRIAL}) AS trial
+    FROM decision_ids i JOIN decisions d ON {its_decision("i", "i.decided_at")}
+    WHERE i.decision_id = ANY(:ids) AND d.erased_at IS NULL
+    """
 )
 # All rows of a batch have one time, which their link names: so the clock is read once, whatever the plan.
 _INSERT = text(
@@ -87,7 +91,7 @@ _INSERT = text(
     FROM json_to_recordset(:rows) AS i (
         experiment_id bigint, decision_id text, feedback_id text, kind text, value json, comment text,
         occurred_at timestamptz)
-    JOIN decisions d ON d.id = i.decision_id AND d.experiment_id = i.experiment_id
+    {decision_of("i")}
     CROSS JOIN n
     ON CONFLICT DO NOTHING
     RETURNING *

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import orjson
 from sqlalchemy import Connection, text
 
-from app.foundation.store.fragments import its_decision
+from app.foundation.store.fragments import decision_of
 from app.learning.store.training import EXAMPLE_COLUMNS, Due, Generation, Owner, as_due
 
 HELD, RELEASED = "held", "released"
@@ -57,7 +57,7 @@ _LATELY = text(
     SELECT d.unit_id, count(*) AS learned FROM line CROSS JOIN LATERAL (
         SELECT experiment_id, decision_id FROM training_ledger
         WHERE version_id = line.id ORDER BY position DESC LIMIT :most
-    ) l JOIN decisions d ON {its_decision("l")} WHERE d.unit_id <> '' GROUP BY d.unit_id
+    ) l {decision_of("l")} WHERE d.unit_id <> '' GROUP BY d.unit_id
     """
 )
 _SUSPECTS = text(
@@ -67,18 +67,18 @@ _SUSPECTS = text(
     """
 )
 _ADD = text(
-    """
+    f"""
     INSERT INTO held_out (experiment_id, decision_id, arm, rule, suspect_id, status)
     SELECT :experiment_id, t.decision_id, :arm, t.rule, t.suspect_id, 'held'
-    FROM json_to_recordset(:rows) AS t (decision_id text, rule text, suspect_id bigint)
-    JOIN decisions d ON d.id = t.decision_id AND d.experiment_id + 0 = :experiment_id AND d.arm = :arm
+    FROM json_to_recordset(:rows) AS t (experiment_id bigint, decision_id text, rule text, suspect_id bigint)
+    {decision_of("t")} WHERE d.arm = :arm
     ON CONFLICT (experiment_id, decision_id) DO UPDATE SET rule = excluded.rule, suspect_id = excluded.suspect_id,
         status = excluded.status, held_at = clock_timestamp()
     """
 )
 _RELEASED = text(
     f"""
-    SELECT {EXAMPLE_COLUMNS} FROM held_out h JOIN decisions d ON {its_decision("h")}
+    SELECT {EXAMPLE_COLUMNS} FROM held_out h {decision_of("h")}
     WHERE h.experiment_id = :experiment_id AND h.arm = :arm AND h.status = 'released'
     ORDER BY d.decided_at, d.id LIMIT :most FOR UPDATE OF h
     """
@@ -116,7 +116,11 @@ def add(connection: Connection, experiment_id: int, arm: str, rows: Sequence[Hel
     """
     if rows:
         values = {"experiment_id": experiment_id, "arm": arm}
-        connection.execute(_ADD, values | {"rows": orjson.dumps([row._asdict() for row in rows]).decode()})
+        connection.execute(
+            _ADD,
+            values
+            | {"rows": orjson.dumps([row._asdict() | {"experiment_id": experiment_id} for row in rows]).decode()},
+        )
 
 
 def arms_with_released(connection: Connection) -> list[tuple[int, str]]:

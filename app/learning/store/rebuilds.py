@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 from app.foundation.fields import JsonObject
 from app.foundation.store import chain
 from app.foundation.store.engine import AnyRow
-from app.foundation.store.fragments import its_decision
+from app.foundation.store.fragments import decision_of
 from app.learning.store import warm
 from app.learning.store.training import EXAMPLE_COLUMNS, OWNER_COLUMNS, Due, Generation, Owner, as_due, rounds_of
 
@@ -40,7 +40,7 @@ _OWNERS = text(
     _UP
     + f"""
     SELECT line.id AS version_id, {OWNER_COLUMNS} FROM line
-    JOIN training_ledger l ON l.version_id = line.id JOIN decisions d ON {its_decision("l")}
+    JOIN training_ledger l ON l.version_id = line.id {decision_of("l")}
     WHERE d.unit_id <> '' ORDER BY line.id, l.position
     """
 )
@@ -98,7 +98,7 @@ def line_has_erased(connection: Connection, version_id: int) -> bool:
     """Return True if a decision that a version or an ancestor learned from was erased or stripped by retention."""
     query = f"""
         SELECT EXISTS (SELECT FROM line JOIN training_ledger l ON l.version_id = line.id
-            JOIN decisions d ON {its_decision("l")}
+            {decision_of("l")}
             WHERE d.erased_at IS NOT NULL OR d.unit_id = '')
     """
     if connection.execute(text(_UP + query), {"version_id": version_id}).scalar_one():
@@ -118,7 +118,7 @@ def begin_generation(connection: Connection, after: Generation) -> None:
 _OUTCOMES = text(
     f"""
     SELECT {EXAMPLE_COLUMNS}
-    FROM outcomes o JOIN decisions d ON {its_decision("o")}
+    FROM outcomes o {decision_of("o", "o.decided_at")}
     WHERE o.experiment_id = :experiment_id AND d.state <> 'imported' AND o.decision_id > :after
     ORDER BY o.decision_id LIMIT :most
     """
@@ -158,7 +158,7 @@ _NEWEST_OUTCOMES = text(
     f"""
     SELECT {EXAMPLE_COLUMNS}, o.arm, o.reward AS settled FROM (
         SELECT * FROM outcomes WHERE experiment_id = :experiment_id AND NOT holdout ORDER BY settled_at DESC LIMIT :most
-    ) o JOIN decisions d ON {its_decision("o")} WHERE d.state <> 'imported' AND d.erased_at IS NULL
+    ) o {decision_of("o", "o.decided_at")} WHERE d.state <> 'imported' AND d.erased_at IS NULL
     """
 )
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select, text
 
 from app.foundation.fields import JsonObject
 from app.foundation.store import chain, tables
-from app.foundation.store.fragments import IN_KEYS, KEYS, DecisionKey, keys
+from app.foundation.store.fragments import IN_KEYS, KEYS, DecisionKey, decision_of, keys
 from app.foundation.store.locks import Single, hold_single, share_single
 
 _r = tables.rewards
@@ -74,7 +74,7 @@ _INSERT = text(
         coalesce(n.now > d.closes_at, false)
     FROM json_to_recordset(:rows) AS i (
         experiment_id bigint, decision_id text, reward_id text, metric text, value float8, occurred_at timestamptz)
-    JOIN decisions d ON d.id = i.decision_id AND d.experiment_id = i.experiment_id
+    {decision_of("i")}
     CROSS JOIN n
     ON CONFLICT DO NOTHING
     RETURNING *
@@ -99,7 +99,7 @@ _RECENT = text(
 
 def units_of(connection: Connection, of: Iterable[DecisionKey]) -> dict[DecisionKey, str]:
     """Return whose these decisions are."""
-    query = f"SELECT d.experiment_id, d.id, d.unit_id FROM {KEYS} JOIN decisions d USING (experiment_id, id)"
+    query = f"SELECT d.experiment_id, d.id, d.unit_id FROM {KEYS} {decision_of('k')}"
     return {(row.experiment_id, row.id): row.unit_id for row in connection.execute(text(query), keys(of))}
 
 

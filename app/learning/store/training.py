@@ -10,7 +10,7 @@ import orjson
 from sqlalchemy import Connection, func, select, text
 
 from app.foundation.store import chain, tables
-from app.foundation.store.fragments import its_decision
+from app.foundation.store.fragments import decision_of, its_decision
 from app.foundation.store.locks import Kind, hold, try_hold, try_share
 
 PATIENCE_S = 120  # longest wait for running rounds
@@ -104,7 +104,7 @@ as_due = attrgetter(*Due._fields[:-2])  # mixture and source are the ledger's
 _DUE = text(
     f"""
     SELECT {EXAMPLE_COLUMNS}
-    FROM awaiting_outcome a JOIN decisions d ON {its_decision("a")}
+    FROM awaiting_outcome a {decision_of("a")}
     WHERE a.experiment_id = :experiment_id AND a.arm = :arm AND a.closes_at <= :until
     ORDER BY d.decided_at, d.id LIMIT :most
     FOR UPDATE OF a
@@ -113,7 +113,7 @@ _DUE = text(
 _OF_VERSION = text(
     f"""
     SELECT {EXAMPLE_COLUMNS}, l.reward AS learned, l.mixture
-    FROM training_ledger l JOIN decisions d ON {its_decision("l")}
+    FROM training_ledger l {decision_of("l")}
     WHERE l.version_id = :version_id AND l.position >= :first AND l.position < :until ORDER BY l.position
     """
 )
@@ -122,7 +122,7 @@ _OF_VERSION = text(
 _SETTLED = text(
     f"""
     SELECT {EXAMPLE_COLUMNS}, o.reward AS settled, o.feedback_version
-    FROM outcomes o JOIN decisions d ON {its_decision("o")}
+    FROM outcomes o JOIN decisions d ON {its_decision("o", "o.decided_at")}
     WHERE o.experiment_id = :experiment_id AND d.state <> 'imported'
       AND o.settled_at >= coalesce(CAST(:since AS timestamptz), '-infinity')
     """
@@ -273,11 +273,19 @@ def lag(connection: Connection) -> tuple[int, float]:
 def has_erased(connection: Connection, version_id: int) -> bool:
     """Return True if a decision that a version learned from was erased, so that it cannot be learned from again."""
     query = f"""
-        SELECT EXISTS (SELECT FROM training_ledger l
-            JOIN decisions d ON {its_decision("l")}
+        SELECT EXISTS (SELECT FROM training_ledger l {decision_of("l")}
             WHERE l.version_id = :id AND d.erased_at IS NOT NULL)
     """
     return bool(connection.execute(text(query), {"id": version_id}).scalar_one())
+
+
+LEARNED_KINDS = ("incremental", "rebuild", "staged")  # versions whose manifest counts their own rows in the ledger
+
+
+def lessons(connection: Connection, version_id: int) -> int:
+    """Count the rows of the ledger that name a version."""
+    query = select(func.count()).select_from(_ledger).where(_ledger.c.version_id == version_id)
+    return int(connection.execute(query).scalar_one())
 
 
 def ledger_size(connection: Connection, experiment_id: int) -> int:

@@ -10,7 +10,7 @@ import orjson
 from sqlalchemy import Connection, text
 
 from app.foundation.fields import JsonObject
-from app.foundation.store.fragments import IN_KEYS, DecisionKey, keys
+from app.foundation.store.fragments import IN_KEYS, DecisionKey, decision_of, keys
 from app.learning.store.training import EXAMPLE_COLUMNS, Due, as_due
 
 SLICE: Final = 2000  # rows per statement
@@ -78,7 +78,7 @@ def exists(connection: Connection, experiment_id: int, arm: str) -> bool:
 _LESSONS = text(
     f"""
     SELECT {EXAMPLE_COLUMNS}, w.reward AS learned, w.mixture, w.source_id
-    FROM warm_lessons w JOIN decisions d ON d.id = w.decision_id AND d.experiment_id = w.source_id
+    FROM warm_lessons w {decision_of("w", experiment="source_id")}
     WHERE w.experiment_id = :experiment_id AND w.arm = :arm AND d.unit_id <> '' ORDER BY w.position
     """
 ).execution_options(stream_results=True, max_row_buffer=5000)
@@ -92,8 +92,8 @@ def lessons(connection: Connection, experiment_id: int, arm: str) -> Iterator[tu
 
 def has_erased(connection: Connection, experiment_id: int, arm: str) -> bool:
     """Whether retention has stripped a decision that a warm start learned."""
-    query = """
-        SELECT EXISTS (SELECT FROM warm_lessons w JOIN decisions d ON d.id = w.decision_id AND d.experiment_id = w.source_id
+    query = f"""
+        SELECT EXISTS (SELECT FROM warm_lessons w {decision_of("w", experiment="source_id")}
             WHERE w.experiment_id = :experiment_id AND w.arm = :arm AND (d.erased_at IS NOT NULL OR d.unit_id = ''))
     """
     return bool(connection.execute(text(query), {"experiment_id": experiment_id, "arm": arm}).scalar_one())

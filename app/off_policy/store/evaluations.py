@@ -189,7 +189,7 @@ _LOG = text(
             AND NOT EXISTS (SELECT FROM restrictions u WHERE u.unit_id = d.unit_id AND 'learn' = ANY(u.denied))
             AND NOT EXISTS (SELECT FROM held_out h WHERE h.experiment_id = o.experiment_id
                 AND h.decision_id = o.decision_id AND h.status = 'held') AS learns, d.stands_for
-        FROM analysed o JOIN decisions d ON {its_decision("o")}
+        FROM analysed o JOIN decisions d ON {its_decision("o", "o.decided_at")}
         WHERE o.experiment_id = :experiment_id
             AND d.decided_at >= coalesce(CAST(:since AS timestamptz), '-infinity')
             AND d.decided_at < coalesce(CAST(:until AS timestamptz), 'infinity')

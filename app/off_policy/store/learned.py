@@ -5,8 +5,6 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-from app.foundation.store.fragments import its_decision
-
 
 class Place(NamedTuple):
     """A decision's place in the order of the log."""
@@ -17,15 +15,16 @@ class Place(NamedTuple):
 
 # A rebuilt version has the untrained one as its parent, and lists in its own generation everything that it learned.
 _LAST = text(
-    f"""
+    """
     WITH RECURSIVE up AS (
         SELECT id, parent_id FROM model_versions WHERE id = :id
         UNION ALL
         SELECT m.id, m.parent_id FROM up JOIN model_versions m ON m.id = up.parent_id
     )
-    SELECT d.decided_at, d.id
-    FROM up JOIN training_ledger l ON l.version_id = up.id JOIN decisions d ON {its_decision("l")}
-    ORDER BY d.decided_at DESC, d.id DESC LIMIT 1
+    SELECT d.decided_at, d.decision_id AS id
+    FROM up JOIN training_ledger l ON l.version_id = up.id
+    JOIN decision_ids d ON d.decision_id = l.decision_id AND d.experiment_id = l.experiment_id
+    ORDER BY d.decided_at DESC, d.decision_id DESC LIMIT 1
     """
 )
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, insert, select, text
 
 from app.deciding.store import units
 from app.foundation.store import chain, tables
-from app.foundation.store.fragments import IN_KEYS, RETRY_PAUSE, DecisionKey, keys
+from app.foundation.store.fragments import IN_KEYS, KEYS, RETRY_PAUSE, DecisionKey, decision_of, keys
 from app.foundation.store.locks import Kind, hold
 from app.learning.store import rewards
 
@@ -129,8 +129,8 @@ class ArmCount(NamedTuple):
 def decisions_by_arm(connection: Connection, decisions: list[DecisionKey]) -> list[ArmCount]:
     """How many of these decisions each arm made; an audit does not find them any more."""
     query = f"""
-        SELECT e.key AS experiment, d.arm, count(*) AS decisions FROM decisions d JOIN experiments e ON e.id = d.experiment_id
-        WHERE (d.experiment_id, d.id) {IN_KEYS} GROUP BY e.key, d.arm ORDER BY e.key, d.arm
+        SELECT e.key AS experiment, d.arm, count(*) AS decisions
+        FROM {KEYS} {decision_of("k")} JOIN experiments e ON e.id = d.experiment_id GROUP BY e.key, d.arm ORDER BY e.key, d.arm
     """
     return [ArmCount(**row._asdict()) for row in connection.execute(text(query), keys(decisions))]
 
@@ -138,10 +138,9 @@ def decisions_by_arm(connection: Connection, decisions: list[DecisionKey]) -> li
 def learned_from(connection: Connection, decisions: list[DecisionKey]) -> list[Learned]:
     """Every version that learned from one of these decisions, in any generation of the ledger."""
     query = f"""
-        SELECT DISTINCT m.experiment_id, m.arm, m.id AS version_id FROM decisions d
-        JOIN training_ledger l ON l.experiment_id = d.experiment_id AND l.decision_id = d.id
+        SELECT DISTINCT m.experiment_id, m.arm, m.id AS version_id FROM {KEYS}
+        JOIN training_ledger l ON l.experiment_id = k.experiment_id AND l.decision_id = k.decision_id
         JOIN model_versions m ON m.id = l.version_id
-        WHERE (d.experiment_id, d.id) {IN_KEYS}
         UNION
         SELECT m.experiment_id, m.arm, m.id FROM warm_lessons w
         JOIN model_versions m ON m.experiment_id = w.experiment_id AND m.arm = w.arm AND jsonb_exists(m.manifest, 'warm')
@@ -191,6 +190,7 @@ def sample_again(connection: Connection) -> None:
         "deliveries",
         "events",
         *_BY_DECISION,
+        "decision_ids",
         *_BY_UNIT,
         "unit_sums",
         "erasures",

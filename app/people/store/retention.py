@@ -3,10 +3,10 @@
 import orjson
 from sqlalchemy import Connection, select, text
 
-from app.deciding.store.decisions import STORED, StoredDecision
+from app.deciding.store.decisions import LOGGED, STORED, StoredDecision
 from app.foundation.store import chain, tables
+from app.foundation.store.fragments import DECISIONS_OF_IDS
 
-_d = tables.decisions
 _f = tables.firings
 _a = tables.awaiting_outcome
 
@@ -20,15 +20,15 @@ def expired(connection: Connection, experiment_id: int, older_than_s: float, mos
     """Decisions older than ``older_than_s`` that name their unit, unless an outcome or a firing waits for them."""
     query = (
         STORED.where(
-            _d.c.experiment_id == experiment_id,
+            LOGGED.c.experiment_id == experiment_id,
             text("decided_at < clock_timestamp() - make_interval(secs => :age)"),
-            _d.c.erased_at.is_(None),
-            ~select(1).where(_a.c.decision_id == _d.c.id, _a.c.experiment_id == _d.c.experiment_id).exists(),
+            LOGGED.c.erased_at.is_(None),
+            ~select(1).where(_a.c.decision_id == LOGGED.c.id, _a.c.experiment_id == LOGGED.c.experiment_id).exists(),
             ~select(1)
-            .where(_f.c.unit_id == _d.c.unit_id, _f.c.wait_decision_id == _d.c.id, _f.c.status == "waiting")
+            .where(_f.c.unit_id == LOGGED.c.unit_id, _f.c.wait_decision_id == LOGGED.c.id, _f.c.status == "waiting")
             .exists(),
         )
-        .order_by(_d.c.decided_at)
+        .order_by(LOGGED.c.decided_at)
         .limit(most)
         .with_for_update(skip_locked=True)
     )
@@ -38,11 +38,12 @@ def expired(connection: Connection, experiment_id: int, older_than_s: float, mos
 _WRITE = text(
     f"""
     WITH input AS (SELECT * FROM json_to_recordset(:rows) AS i (id text, seal text)), before AS (
-        SELECT d.* FROM decisions d JOIN input i ON i.id = d.id WHERE d.experiment_id + 0 = :experiment_id
+        SELECT d.* FROM {DECISIONS_OF_IDS}
     ), blanked AS (
     UPDATE decisions d SET unit_id = '', body_hash = '', context = '{{}}', actions = NULL, ineligible = NULL, message = NULL,
         seal = i.seal, erased_at = clock_timestamp()
-    FROM input i JOIN before ON before.id = i.id WHERE d.id = i.id AND d.experiment_id + 0 = :experiment_id RETURNING d.*
+    FROM input i JOIN before ON before.id = i.id
+    WHERE d.id = i.id AND d.experiment_id = :experiment_id AND d.decided_at = before.decided_at RETURNING d.*
     ), resealed AS (
         SELECT * FROM before UNION ALL SELECT * FROM blanked
     )
@@ -61,10 +62,10 @@ _BEFORE = (
     f"DELETE FROM delivery_attempts WHERE delivery_id IN (SELECT id FROM deliveries WHERE {_ITS_ROWS})",
     f"DELETE FROM deliveries WHERE {_ITS_ROWS}",
     # A cause that must not fire again is kept in a new row, because the old row's id gives the decision's id.
-    """
+    f"""
     WITH gone AS (
-        DELETE FROM firings f USING decisions d
-        WHERE d.id = ANY(:ids) AND d.experiment_id + 0 = :experiment_id AND f.unit_id = d.unit_id
+        DELETE FROM firings f USING {DECISIONS_OF_IDS}
+        WHERE f.unit_id = d.unit_id
             AND (f.decision_id = d.id OR f.wait_decision_id = d.id)
         RETURNING f.*
     )
@@ -88,7 +89,8 @@ def blank(connection: Connection, experiment_id: int, seals: dict[str, str]) -> 
         values: dict[str, object] = {"ids": list(seals), "experiment_id": experiment_id} | chain.key(connection)
         connection.execute(text(statement), values)
     rows = [{"id": name, "seal": seal} for name, seal in seals.items()]
-    values = {"rows": orjson.dumps(rows).decode(), "experiment_id": experiment_id} | chain.key(connection)
+    values = {"rows": orjson.dumps(rows).decode(), "ids": list(seals), "experiment_id": experiment_id}
+    values |= chain.key(connection)
     connection.execute(_WRITE, values)
     connection.execute(_FORGET_SUSPECTS, {"experiment_id": experiment_id})
 

@@ -13,6 +13,7 @@ from app.messaging.delivery import log as deliveries
 from app.reporting import activity
 from app.reporting import home as service
 from app.reporting.home import Line
+from app.reporting.pages.sentences import expected_end
 
 SHOWN = 50
 MOST_NEEDS = 8
@@ -43,6 +44,7 @@ def home() -> str:
         shown=SHOWN,
         given=given,
         filtered=any(given[name] for name in ("search", "status")),
+        expected_end=expected_end,
         sorts=service.SORTS,
         statuses=service.STATUSES,
         drafts=drafts.unfinished(process().engine) if may("editor") and not any(given.values()) else [],

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-from app.foundation.store.fragments import NOT_TRIAL, its_decision
+from app.foundation.store.fragments import NOT_TRIAL, decision_of
 
 
 class Stretch(NamedTuple):
@@ -111,7 +111,7 @@ _OPEN = text(
             WHERE w.experiment_id = :id AND w.arm = named.arm AND w.closes_at > clock_timestamp()
             ORDER BY w.closes_at LIMIT :most
         ) a
-        JOIN decisions d ON {its_decision("a")}
+        {decision_of("a")}
     ), reported AS (
         SELECT r.decision_id, CASE :aggregation
             WHEN 'sum' THEN sum(r.value) WHEN 'max' THEN max(r.value) WHEN 'mean' THEN avg(r.value)

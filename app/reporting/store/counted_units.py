@@ -12,7 +12,9 @@ NEVER = 1_000_000
 """The stretch at which a unit moves that never moves."""
 
 # The version of a decision that was settled before outcomes held it is looked up.
-_VERSION = f"coalesce(o.config_version, (SELECT d.config_version FROM decisions d WHERE {its_decision('o')}))"
+_VERSION = (
+    f"coalesce(o.config_version, (SELECT d.config_version FROM decisions d WHERE {its_decision('o', 'o.decided_at')}))"
+)
 STRETCH = f"width_bucket({_VERSION}, CAST(:first_versions AS int[])) - 1"
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from pydantic import JsonValue
 from sqlalchemy import Connection, text
 
-from app.foundation.store.fragments import ITS_OUTCOME, NOT_TRIAL, its_decision
+from app.foundation.store.fragments import ITS_OUTCOME, NOT_TRIAL, decision_of
 
 _OPEN = "NOT EXISTS (SELECT FROM restrictions r WHERE r.unit_id = f.unit_id AND 'analyse' = ANY(r.denied))"
 
@@ -68,7 +68,7 @@ class Comment(NamedTuple):
 _COUNTS = text(
     f"""
     SELECT f.kind, d.arm, count(*) AS answers, count(*) FILTER (WHERE f.late) AS late
-    FROM feedback f JOIN decisions d ON {its_decision("f")}
+    FROM feedback f {decision_of("f")}
     WHERE f.experiment_id = :id AND {_OPEN} AND NOT coalesce('analyse' = ANY(d.withheld), false)
     GROUP BY f.kind, d.arm ORDER BY f.kind, d.arm
     """

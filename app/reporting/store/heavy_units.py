@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-from app.foundation.store.fragments import its_decision
+from app.foundation.store.fragments import decision_of
 
 NEWEST_REPORTS = 200_000
 
@@ -66,7 +66,7 @@ _CLOCKS = text(
     SELECT count(*) AS reports,
         count(*) FILTER (WHERE r.occurred_at > r.received_at OR r.occurred_at < d.decided_at) AS impossible
     FROM (SELECT * FROM rewards WHERE experiment_id = :id ORDER BY received_at DESC LIMIT :most) r
-    JOIN decisions d ON {its_decision("r")}
+    {decision_of("r")}
     """
 )
 

@@ -178,7 +178,8 @@ LARGEST = 1e12  # a context's number beyond it is none
 COVARIATES = {
     "context": f"""
         SELECT f.unit_id, CASE WHEN abs(n.value) <= {LARGEST} THEN n.value END AS pre
-        FROM first f JOIN decisions d ON d.id = f.decision_id AND d.experiment_id + 0 = :experiment_id
+        FROM first f JOIN decisions d ON d.id = f.decision_id AND d.experiment_id = :experiment_id
+            AND d.decided_at = f.decided_at
         CROSS JOIN LATERAL (
             SELECT CASE WHEN json_typeof(d.context -> :field) = 'number' THEN (d.context ->> :field)::numeric::float8 END AS value
         ) n
@@ -213,7 +214,9 @@ class Scope(NamedTuple):
         template = _SCOPE_OF_STRETCHES if len(self.first_versions) > 1 else _SCOPE
         return template.format(
             segment=self._segment(),
-            join=f"JOIN decisions d ON {its_decision('o')}" if self.segment is not None and not self.by_day else "",
+            join=f"JOIN decisions d ON {its_decision('o', 'o.decided_at')}"
+            if self.segment is not None and not self.by_day
+            else "",
             until="" if self.until is None else "AND o.decided_at < :until",
         )
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-from app.foundation.store.fragments import NOT_TRIAL, WITHOUT_HELD_OUT, its_decision
+from app.foundation.store.fragments import NOT_TRIAL, WITHOUT_HELD_OUT, decision_of
 from app.reporting.store import unit_sums
 from app.reporting.store.metric_sums import ArmSums, named
 
@@ -35,7 +35,7 @@ def clock(connection: Connection) -> datetime:
 
 _OVERDUE = text(
     f"""
-    SELECT min(d.decided_at) FROM awaiting_outcome a JOIN decisions d ON {its_decision("a")}
+    SELECT min(d.decided_at) FROM awaiting_outcome a {decision_of("a")}
     WHERE a.experiment_id = :id AND a.closes_at <= clock_timestamp()
     """
 )

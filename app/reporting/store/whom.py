@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
-from app.foundation.store.fragments import ABOVE, ITS_OUTCOME, KNOWN_CHANCES, NOT_TRIAL, its_decision
+from app.foundation.store.fragments import ABOVE, ITS_OUTCOME, KNOWN_CHANCES, NOT_TRIAL, decision_of
 from app.off_policy.store.evaluations import LoggedRow
 
 # The first line of each arm by the end of its window: all earlier decisions are settled, in this arm and in the others.
@@ -15,7 +15,7 @@ _COMPLETE_UNTIL = text(
     CROSS JOIN LATERAL (
         SELECT a.decision_id, a.experiment_id FROM awaiting_outcome a
         WHERE a.experiment_id = :experiment_id AND a.arm = own.arm ORDER BY a.closes_at LIMIT 1
-    ) first JOIN decisions d ON {its_decision("first")}
+    ) first {decision_of("first")}
     """
 )
 _NEWEST = text(

@@ -5,11 +5,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text, tuple_
 
-from app.deciding.store.decisions import STORED, StoredDecision
-from app.foundation.store import tables
+from app.deciding.store.decisions import LOGGED, STORED, StoredDecision
 from app.foundation.store.fragments import ITS_OUTCOME, its_decision
-
-_d = tables.decisions
 
 
 def hold_still(connection: Connection) -> None:
@@ -41,16 +38,16 @@ def each_decision(
     connection: Connection, experiment_id: int, since: datetime | None = None, slice_rows: int = 5000
 ) -> Iterator[StoredDecision]:
     """Every decision of an experiment (since a time), grouped by the model that made it."""
-    order = [_d.c.arm, _d.c.policy_version, _d.c.id]
+    order = [LOGGED.c.arm, LOGGED.c.policy_version, LOGGED.c.id]
     last: tuple[str, int, str] | None = None
     while True:
         query = (
-            STORED.where(_d.c.experiment_id == experiment_id, _d.c.state != "imported")
+            STORED.where(LOGGED.c.experiment_id == experiment_id, LOGGED.c.state != "imported")
             .order_by(*order)
             .limit(slice_rows)
         )
         if since is not None:
-            query = query.where(_d.c.decided_at >= since)
+            query = query.where(LOGGED.c.decided_at >= since)
         if last is not None:
             query = query.where(tuple_(*order) > tuple_(*last))
         rows = connection.execute(query).all()
@@ -62,7 +59,7 @@ def each_decision(
 
 _FLAGS = text(
     f"""
-    SELECT d.id FROM outcomes o JOIN decisions d ON {its_decision("o")}
+    SELECT d.id FROM outcomes o JOIN decisions d ON {its_decision("o", "o.decided_at")}
     WHERE o.experiment_id = :id AND o.holdout <> coalesce(d.holdout, false) AND d.erased_at IS NULL
       AND o.settled_at >= coalesce(CAST(:since AS timestamptz), '-infinity') ORDER BY d.id
     """

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from pydantic import JsonValue
 from sqlalchemy import Connection, text
 
-from app.foundation.store.fragments import ITS_OUTCOME
+from app.foundation.store.fragments import ITS_OUTCOME, OF_ID
 from app.learning.store.rewards import StoredReward
 
 Place = tuple[datetime, str]  # (decided at, id): where a page ends
@@ -144,7 +144,7 @@ def by_id(connection: Connection, experiment_id: int, decision_id: str) -> list[
     query = f"""
         SELECT {_COLUMNS}, o.reward FROM decisions d
         LEFT JOIN outcomes o ON {ITS_OUTCOME}
-        WHERE d.id = :id AND d.experiment_id = :experiment_id
+        WHERE {OF_ID}
     """
     rows = connection.execute(text(query), {"id": decision_id, "experiment_id": experiment_id})
     return [Listed(**row._asdict()) for row in rows]
@@ -163,11 +163,11 @@ def newest_of_arm(connection: Connection, experiment_id: int, arm: str, *, most:
     """
     query = """
         SELECT d.config_version, d.actions, d.eligible, d.context, d.decided_at FROM decisions d JOIN (
-            SELECT id FROM (
+            SELECT id, decided_at FROM (
                 SELECT id, arm, decided_at, erased_at FROM decisions WHERE experiment_id = :id
                 ORDER BY decided_at DESC LIMIT :scanned
             ) looked WHERE arm = :arm AND erased_at IS NULL ORDER BY decided_at DESC LIMIT :most
-        ) found ON found.id = d.id AND d.experiment_id + 0 = :id ORDER BY d.decided_at DESC, d.id
+        ) found ON found.id = d.id AND d.experiment_id = :id AND d.decided_at = found.decided_at ORDER BY d.decided_at DESC, d.id
     """
     parameters = {"id": experiment_id, "arm": arm, "most": most, "scanned": scanned}
     return [ContextRow(**row._asdict()) for row in connection.execute(text(query), parameters)]

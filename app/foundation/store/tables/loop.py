@@ -151,8 +151,8 @@ changes = Table(
 decisions = Table(
     "decisions",
     metadata,
-    Column("id", Text, primary_key=True),  # unique within its experiment, and found without it, too
-    Column("experiment_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("id", Text, nullable=False),  # unique within its experiment: see decision_ids
+    Column("experiment_id", BigInteger, nullable=False),
     Column("config_version", Integer, nullable=False),
     Column("key_id", Text, nullable=False),
     Column("body_hash", Text, nullable=False),  # hex, keyed: tells a retry from a reuse; empty: its id was made here
@@ -183,9 +183,18 @@ decisions = Table(
     Column("holdout_version", Integer, nullable=True),  # of the global holdout that was in force; null: none was
     Column("holdout", Boolean, nullable=True),  # true: its unit was in it, and the control decided
     time_column("erased_at", nullable=True),  # since then everything that pointed to its unit is gone
-    Index("decisions_experiment_time", "experiment_id", "decided_at"),
+    Index("decisions_experiment_time", "experiment_id", "decided_at", "id"),
     Index("decisions_unit", "unit_id", "decided_at"),
     Index("decisions_contacts", "unit_id", "decided_at", postgresql_where=text("channel IS NOT NULL")),
+    postgresql_partition_by="RANGE (decided_at)",  # by months, see app.foundation.store.partitions
+)
+
+decision_ids = Table(  # of all partitions: an id is unique within its experiment, and is found without it
+    "decision_ids",
+    metadata,
+    Column("decision_id", Text, primary_key=True),
+    Column("experiment_id", BigInteger, primary_key=True, autoincrement=False),
+    time_column("decided_at"),  # tells the partition, and the place in its index
 )
 
 rewards = Table(

@@ -8,9 +8,9 @@ from pydantic import BaseModel, Field, JsonValue
 from app.accounts.api.hot import Answered, Asked, hot
 from app.deciding import decide as decisions
 from app.deciding import naming
-from app.deciding.requests import MAX_SLOTS, Slot, SlottedRequest, identify
+from app.deciding.requests import Slot, SlottedRequest, identify
 from app.deciding.serving import runtime_of
-from app.design.experiment_config import MAX_ACTIONS
+from app.design.experiment_config import MAX_ACTIONS, MAX_POSITIONS
 from app.foundation.errors import FieldError, NotFound
 from app.foundation.fields import invalid, repeated
 from app.foundation.ids import new_id
@@ -42,7 +42,7 @@ class SlotRequest(Theirs):
 class MultiSlotRankRequest(Theirs):
     contextFeatures: list[JsonValue] = Field(default_factory=list)
     actions: Actions
-    slots: list[SlotRequest] = Field(min_length=1, max_length=MAX_SLOTS)
+    slots: list[SlotRequest] = Field(min_length=1, max_length=MAX_POSITIONS)
     eventId: EventId | None = None
     deferActivation: bool = False
 
@@ -63,7 +63,7 @@ class SlotReward(Theirs):
 
 
 class MultiSlotRewards(Theirs):
-    reward: Annotated[list[SlotReward], Field(min_length=1, max_length=MAX_SLOTS)]
+    reward: Annotated[list[SlotReward], Field(min_length=1, max_length=MAX_POSITIONS)]
 
 
 @hot(blueprint, "/multislot/rank", "decide", responses={201: MultiSlotRankAnswer})

@@ -253,6 +253,20 @@ def demo_guardian(data_dir: Path, url: str | None, key: str | None) -> None:
     cli_demo.play_guardian(folder(data_dir), url, key)
 
 
+@demo.command("fairness")
+@data_dir_option
+@click.option("--url", help="Address of the web server; default: that of the running `up`.")
+@click.option("--key", help="API key; default: <data-dir>/admin-key.")
+def demo_fairness(data_dir: Path, url: str | None, key: str | None) -> None:
+    """Let a policy narrow what people see, and show the curve, the bound that cures it, and its price.
+
+    Two minutes, through the HTTP API. Needs a running `loopwise up`.
+    """
+    from app.commands import demo as cli_demo
+
+    cli_demo.play_fairness(folder(data_dir), url, key)
+
+
 _MODELS = (rollback, rebuild, warm_start, apprentice, pin, ship, unship, tune, holdout)
 _DATA = (dump, restore, base_backup, restore_to, bi_access, import_, export)
 for command in (status, experiments, open_, audit, *_DATA, users, *_MODELS, *LAZY):

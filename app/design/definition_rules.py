@@ -270,13 +270,18 @@ def _formula_problems(formula: Any) -> Iterator[FieldError]:
             yield FieldError("/reward_formula/text", error.code, {"position": error.position})
 
 
+def problems_of_metric(metric: MetricSpec, pointer: str = "") -> Iterator[FieldError]:
+    """What is wrong in one metric by itself; ``pointer`` leads to it."""
+    source = metric.source
+    if isinstance(source, EventSource) and metric.window_s is None:
+        yield FieldError(f"{pointer}/window_s", "event_without_window")
+    if isinstance(source, EventSource) and (source.value == "sum") != (source.field is not None):
+        yield FieldError(f"{pointer}/source/field", "event_sum_field")
+
+
 def _metric_problems(declared: list[MetricSpec]) -> Iterator[FieldError]:
     for index, metric in enumerate(declared):
-        source = metric.source
-        if isinstance(source, EventSource) and metric.window_s is None:
-            yield FieldError(f"/metrics/{index}/window_s", "event_without_window")
-        if isinstance(source, EventSource) and (source.value == "sum") != (source.field is not None):
-            yield FieldError(f"/metrics/{index}/source/field", "event_sum_field")
+        yield from problems_of_metric(metric, f"/metrics/{index}")
     metrics = with_reward(declared)
     keys = [metric.key for metric in metrics]
     for key in sorted({key for key in keys if keys.count(key) > 1}):

@@ -63,6 +63,8 @@ WORDS = {
     "evaluation_removed": "removed an evaluation",
     "candidate_staged": "staged a candidate: it becomes an arm with the model that was valued",
     "candidate_removed": "removed a candidate policy",
+    "metric_saved": "saved a metric in the library",
+    "metric_removed": "removed a metric from the library",
     "trigger_created": "created a trigger",
     "trigger_changed": "changed a trigger",
     "trigger_start": "started a trigger",

@@ -43,6 +43,8 @@ VALUES: Final[dict[str, Words]] = {
     "retention_ends_early": Words("give more than the {days} days after which returning begins"),
     "wrong_length": Words("write {low} to {high} characters"),
     "pattern": Words("give a text that matches {pattern}", "this has characters that are not possible here"),
+    "key_of_path": Words("give the key of the address, {key}, or leave the address to that key"),
+    "library_full": Words("the library holds at most {limit} metrics; remove one first"),
     "key_shape": Words(_KEY),
     "locale_shape": Words("give a language such as en or de-AT"),
     "variable_shape": Words(

@@ -8,7 +8,7 @@ from jinja2 import FileSystemLoader
 from app.accounts.pages import access, account, keys, users
 from app.accounts.pages.access import read_cookie
 from app.deciding.pages import integration
-from app.design.pages import change_words, experiment, settings
+from app.design.pages import change_words, experiment, saved_metrics, settings
 from app.design.pages import history as trail
 from app.fairness.pages import fairness
 from app.foundation.fields import JsonObject
@@ -62,6 +62,7 @@ PAGES = (
     policy,
     guardian,
     quarantine,
+    saved_metrics,
     promotion,
     decisions,
     integration,

@@ -250,14 +250,15 @@ def _reasons(rows: list[Typed], values: list[Document], findings: Findings) -> d
 
 
 def _people(tree: Typed, findings: Findings) -> Document:
-    result: Document = form.FORMS["people"].values(tree, "", findings, ["fatigue", "consent", "retention_s"])
-    fatigue = result["fatigue"]
+    result: Document = form.FORMS["people"].values(tree, "", findings, ["fatigue", "repeats", "consent", "retention_s"])
+    fatigue, repeats = result["fatigue"], result["repeats"]
     if not any(fatigue["quiet_hours"].values()):
         del fatigue["quiet_hours"]
     schema = [*enumerate(tree["context_schema"])]
     consent_set = {*result["consent"].values()} != {"unless_denied"}
     return {
         "fatigue": fatigue if fatigue["caps"] or len(fatigue) > 1 else None,
+        "repeats": repeats if repeats["caps"] or "in_a_row" in repeats else None,
         "consent": result["consent"] if consent_set else None,
         "profile": form.PROFILE.values(tree["profile"], "/profile", findings) if tree["profile:kept"] else None,
         "context_schema": [_schema_field(row, f"/context_schema/{index}", findings) for index, row in schema] or None,

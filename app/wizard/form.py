@@ -100,6 +100,8 @@ FATIGUE = Part(
         "min_distance_s": Duration(unit="hours"),
     }
 )
+GROUP_CAP = Part({"by": Text("action"), "limit": Number(whole=True, needed=True), "window_s": Duration(needed=True)})
+REPEATS = Part({"in_a_row": Number(whole=True), "by": Text("action"), "caps": Rows(GROUP_CAP)})
 SCHEMA = Part({"name": NAME, "type": Text("text"), "example": Text()})
 PROFILE = Part(
     {
@@ -183,7 +185,7 @@ STEPS: Final[dict[str, tuple[str, dict[str, Kind]]]] = {  # by name: the title, 
     "people": (
         "People",
         {
-            "fatigue": FATIGUE,
+            **{"fatigue": FATIGUE, "repeats": REPEATS},
             "consent": Part({name: Text("unless_denied") for name in PURPOSES}),
             "profile:kept": Flag(),
             "profile": PROFILE,
@@ -215,6 +217,8 @@ def begun(document: Typed) -> Typed:
 
 
 def decides_often(document: Typed) -> bool:
-    """True when the draft says that a user decides more than once: it limits messages, or keeps a past of each user."""
-    fatigue = document.get("fatigue", {})
+    """True when the draft says that a user decides more than once: it has limits, or keeps a past of each user."""
+    fatigue, repeats = document.get("fatigue", {}), document.get("repeats", {})
+    if repeats.get("caps") or repeats.get("in_a_row", "").strip():
+        return True
     return bool(fatigue.get("caps") or fatigue.get("min_distance_s", "").strip() or document.get("profile:kept"))

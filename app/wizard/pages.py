@@ -23,9 +23,10 @@ from app.messaging.events.known import known_events
 from app.reporting.pages.planning import form as plan_form
 from app.simulation.pages import rehearsal_form
 from app.wizard import actions as wizard_actions
-from app.wizard import cloning, examples, formula
 from app.wizard import composed as wizard_composed
+from app.wizard import formula, library
 from app.wizard import review as wizard_review
+from app.wizard.beginning import cloning, examples
 from app.wizard.buttons import pressed
 from app.wizard.document import Document, document_of
 from app.wizard.form import FORMS, NAMES
@@ -119,7 +120,11 @@ def save_step(draft_id: int, step: str) -> ResponseReturnValue:
         tree, more = wizard_actions.posted(opened, do)
     else:
         tree = FORMS[step].of_form(request.form, "")
-        more = _touched(do, pressed(tree, do))
+        more = (
+            library.take(tree, request.form.get("saved_metric", ""))
+            if do == "take"
+            else _touched(do, pressed(tree, do))
+        )
         fill_ids(tree)
     try:
         saved = drafts.save(process().engine, opened.draft.id, posted_version(), [step], tree, user().name)
@@ -130,7 +135,11 @@ def save_step(draft_id: int, step: str) -> ResponseReturnValue:
     except LoopwiseError as error:
         return _shown(opened, step, FORMS[step].complete(tree), problem=error.detail), error.status
     newest = opened_of(saved)
-    return _led_to(newest, step, do, wizard_actions.settled(newest, more) if step == "actions" else more)
+    if step == "actions":
+        more = wizard_actions.settled(newest, more)
+    if do.startswith("keep "):
+        more = library.keep(newest, do[5:])
+    return _led_to(newest, step, do, more)
 
 
 @page(f"{DRAFT}/actions/preview", "editor", ("POST",))
@@ -210,6 +219,7 @@ def _shown(
         more["names"] = _names(opened, tree)
     if step == "metrics":
         more["known"] = known_events(process().engine)
+        more["library"] = library.listed(tree)
     if step in ("arms", "people"):
         more["action_ids"] = _action_ids(opened)
         more["zones"] = sorted(zones()) if step == "people" else []

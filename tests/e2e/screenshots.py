@@ -47,6 +47,7 @@ OF_THE_PLATFORM = (
     "impact",
     "learnings",
     "notices",
+    "saved-metrics",
     "people",
     "keys",
     "users",

@@ -53,6 +53,7 @@ PAGES = (
     "/admin/holdout",
     "/admin/impact",
     "/admin/learnings",
+    "/admin/saved-metrics",
     "/admin/triggers",
     "/admin/triggers/new",
     "/admin/triggers/{trigger}",

@@ -24,7 +24,7 @@ def visits(count: int, units: int) -> list[dict[str, Any]]:
 
 def spread(lab: Lab, key: str) -> None:
     """One second between decisions, in the order in which they were made."""
-    for table, column in (("decisions", "id"), ("outcomes", "decision_id")):
+    for table, column in (("decisions", "id"), ("decision_ids", "decision_id"), ("outcomes", "decision_id")):
         query(
             lab.database_url,
             f"UPDATE {table} SET decided_at = '2026-01-01'::timestamptz"

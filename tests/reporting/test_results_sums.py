@@ -62,6 +62,7 @@ def log(lab: Lab) -> dict[str, Frame]:
     lab.report(events)
     columns = (
         ("decisions", "decided_at", "id"),
+        ("decision_ids", "decided_at", "decision_id"),
         ("awaiting_outcome", "closes_at", "decision_id"),
         ("rewards", "occurred_at", "decision_id"),
     )

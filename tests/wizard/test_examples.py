@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.design import experiments
-from app.wizard.examples import EXAMPLES
+from app.wizard.beginning.examples import EXAMPLES
 from tests.lab import Lab
 from tests.page_client import Browser
 from tests.wizard.drafting import Draft, fields

@@ -18,6 +18,7 @@ from app.foundation.store.tables.accounts import (
 )
 from app.foundation.store.tables.base import metadata
 from app.foundation.store.tables.chain import log_anchors, log_links
+from app.foundation.store.tables.ledger import held_out, suspects, training_ledger, warm_lessons
 from app.foundation.store.tables.loop import (
     api_keys,
     awaiting_outcome,
@@ -26,16 +27,12 @@ from app.foundation.store.tables.loop import (
     decisions,
     experiment_configs,
     experiments,
-    held_out,
     holdouts,
     lineages,
     model_versions,
     outcomes,
     platform,
     rewards,
-    suspects,
-    training_ledger,
-    warm_lessons,
 )
 from app.foundation.store.tables.messages import (
     awaiting_match,
@@ -55,7 +52,15 @@ from app.foundation.store.tables.people import (
     privacy_ledger,
     restrictions,
 )
-from app.foundation.store.tables.reports import candidates, evaluations, excluded_units, incidents, latest, reports
+from app.foundation.store.tables.reports import (
+    candidates,
+    evaluations,
+    excluded_units,
+    incidents,
+    latest,
+    reports,
+    saved_metrics,
+)
 from app.foundation.store.tables.sums import unit_sum_states, unit_sums
 
 __all__ = [
@@ -99,6 +104,7 @@ __all__ = [
     "restrictions",
     "rewards",
     "saved_filters",
+    "saved_metrics",
     "sessions",
     "sign_in_failures",
     "sign_in_links",

@@ -18,8 +18,8 @@ def engine(database_url: str) -> Iterator[Any]:
 
 def test_each_save_keeps_the_other_steps_and_counts_one_more_version(engine: Any) -> None:
     draft_id = drafts.create(engine, {}, "ann")
-    drafts.save(engine, draft_id, 1, "purpose", {"name": "A \u202e<b>"}, "ann")
-    saved = drafts.save(engine, draft_id, 2, "reward", {"reward": {"min": "not a number"}}, "ben")
+    drafts.save(engine, draft_id, 1, ["purpose"], {"name": "A \u202e<b>"}, "ann")
+    saved = drafts.save(engine, draft_id, 2, ["reward"], {"reward": {"min": "not a number"}}, "ben")
     assert saved.typed == {
         "saved": ["purpose", "reward"],
         "document": {"name": "A \u202e<b>", "reward": {"min": "not a number"}},
@@ -30,9 +30,9 @@ def test_each_save_keeps_the_other_steps_and_counts_one_more_version(engine: Any
 
 def test_a_save_from_an_older_version_is_refused_and_stores_nothing(engine: Any) -> None:
     draft_id = drafts.create(engine, {}, "ann")
-    drafts.save(engine, draft_id, 1, "purpose", {"name": "Ann's"}, "ann")
+    drafts.save(engine, draft_id, 1, ["purpose"], {"name": "Ann's"}, "ann")
     with pytest.raises(Conflict, match="saved by ann") as caught:
-        drafts.save(engine, draft_id, 1, "purpose", {"name": "Ben's"}, "ben")
+        drafts.save(engine, draft_id, 1, ["purpose"], {"name": "Ben's"}, "ben")
     assert caught.value.code == "draft_changed"
     assert drafts.get(engine, draft_id).typed["document"]["name"] == "Ann's"
     with pytest.raises(Conflict):
@@ -80,7 +80,7 @@ def test_an_untouched_change_is_reused(engine: Any, database_url: str) -> None:
     first = drafts.create_change(engine, "again", 1, {}, "ann")
     assert drafts.create_change(engine, "again", 1, {}, "ann") == first
     others = drafts.create_change(engine, "again", 1, {}, "ben")
-    drafts.save(engine, first, 1, "purpose", {"name": "Typed"}, "ann")
+    drafts.save(engine, first, 1, ["purpose"], {"name": "Typed"}, "ann")
     second = drafts.create_change(engine, "again", 1, {}, "ann")
     assert len({first, others, second, drafts.create_change(engine, "again", 2, {}, "ann")}) == 4
 
@@ -119,4 +119,4 @@ def test_a_concluded_experiment_has_no_change(engine: Any, database_url: str) ->
 def test_a_draft_of_endless_text_is_refused(engine: Any) -> None:
     draft_id = drafts.create(engine, {}, "ann")
     with pytest.raises(Unprocessable, match="8 megabytes"):
-        drafts.save(engine, draft_id, 1, "purpose", {"hypothesis": "x" * 9_000_000}, "ann")
+        drafts.save(engine, draft_id, 1, ["purpose"], {"hypothesis": "x" * 9_000_000}, "ann")

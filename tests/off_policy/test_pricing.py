@@ -108,7 +108,7 @@ def test_the_page_asks_and_draws_the_frontier(lab: Lab, priced: str, web: Web, v
     asked = analyst.post(
         f"{PAGE}/price", {"arm": "learned", "by": "supplier", "bound": "parity"}, token=analyst.token(PAGE)
     )
-    assert asked.status == 200 and "The worker computes it" in asked.text
+    assert asked.status == 200 and "Computing" in asked.text
     evaluations.run_waiting(lab.runtime.engine, lab.settings)
     page = viewer.get(PAGE)
     assert "frontier" in page.html and "With the tightest bound, equal shares, give or take 0.0%" in page.text

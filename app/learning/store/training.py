@@ -37,10 +37,8 @@ class Due(NamedTuple):
     holdout: bool | None  # true: its unit was in the global holdout; nobody learns from it, and it is in no result
     arm: str
     stands_for: float | None  # imported: decisions of which only this one was logged; null: 1
-    # The platform's distribution over all arms, in a ledger that holds decisions of any arm; null: its own arm drew it.
-    mixture: list[float] | None = None
-    # The experiment whose decision it is, where a warm start learned it; null: the arm's own.
-    source_id: int | None = None
+    mixture: list[float] | None = None  # over all arms, in a ledger of decisions of any arm; null: its own arm drew it
+    source_id: int | None = None  # the experiment whose decision a warm start learned; null: the arm's own
 
 
 class Owner(NamedTuple):

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 from app.foundation.fields import JsonObject
 from app.foundation.pages.fields.kinds import Typed
 from app.wizard.document import Document
-from app.wizard.form import FORMS
+from app.wizard.form import FORMS, ONE_VOICE
 from app.wizard.typed import typed_of
 
 HOUR_S: Final = 3600.0
@@ -104,7 +104,7 @@ EXAMPLES: Final[dict[str, Example]] = {
                 "caps": [{"limit": 1, "window_s": DAY_S}, {"limit": 3, "window_s": 7 * DAY_S}],
                 "quiet_hours": {"start": "22:00", "end": "08:00"},
             },
-            "metrics": [_guardrail("dismissed", "Dismissed without reading")],
+            "metrics": [ONE_VOICE, _guardrail("dismissed", "Dismissed without reading")],
         },
     ),
     "price_display": Example(

@@ -30,6 +30,18 @@ class Example(NamedTuple):
     chances: Sequence[float] | FloatArray | None = None  # the whole logged distribution; only slates need it
 
 
+def of_thinned(propensity: float, stands_for: float | None) -> float:
+    """The propensity with which a row of a thinned log is learned.
+
+    A row that was logged with probability 1 - pdrop stands for c = 1 / (1 - pdrop) rows, and the action stood in the log with
+    p / c. Vowpal Wabbit weighs an example by the inverse propensity, so its regressions then get the very weights that it
+    gives a line of dsjson with ``pdrop``. Loopwise's own learners use no propensity: they learn each row once.
+
+    :param stands_for: c; None: the log was not thinned.
+    """
+    return propensity if stands_for is None else max(propensity / stands_for, MIN_PROPENSITY)
+
+
 def example_text(example: Example) -> str:
     """The example in VW's text format, ending with the empty line that separates examples."""
     shared_line, lines, chosen, propensity, cost, _ = example

@@ -17,7 +17,7 @@ from bandits.learner import auto, vw_learner
 from bandits.learner.predictor import AutoPredictor
 from bandits.learner.state import MOST_ROWS, State
 from bandits.learner.vw_learner import ScaledPredictor
-from bandits.policy import BanditPolicy, FixedPolicy, Policy
+from bandits.policy import BanditPolicy, FirstActionPolicy, FixedPolicy, Policy, UniformPolicy
 from bandits.vw_model import VwPredictor
 
 
@@ -148,22 +148,20 @@ def distribution(
 ) -> FloatArray:
     """The distribution over the eligible actions, shape (K,), in their order. Serving and audit both call this.
 
-    Fixed: 1 on its action; uniform when that is not eligible. Bandit: uniform while `predictor` is None (nothing
-    learned yet), otherwise the model's distribution with the exploration floor mixed in. Both are moved away from what is
-    like the actions `above` by its `diversity`, and then within the bounds of its `exposure`. With a policy `instead`, that
-    one's but for a share of `probe`. Raises `ValueError` when there is no action or the lines and ids differ in number.
+    Fixed: 1 on its action; uniform when that is not eligible. First action: 1 on the first one of them. Bandit: uniform
+    while `predictor` is None (nothing learned yet), otherwise the model's distribution with the exploration floor mixed in.
+    Both are moved away from what is like the actions `above` by its `diversity`, and then within the bounds of its
+    `exposure`. With a policy `instead`, that one's but for a share of `probe`. Raises `ValueError` when there is no action
+    or the lines and ids differ in number.
 
     :param above: encoded actions at earlier positions of the list.
     """
     if len(action_ids) != len(action_lines):
         raise ValueError(f"{len(action_lines)} action lines for {len(action_ids)} action ids")
-    if isinstance(policy, FixedPolicy) and policy.action in action_ids:
-        return mix_floor(
-            [1.0 if action_id == policy.action else 0.0 for action_id in action_ids],
-            0.0,
-        )
     if not isinstance(policy, BanditPolicy):
-        return uniform(len(action_ids))
+        return _unlearned(policy, action_ids)
+    if policy.instead is not None and not policy.probe:
+        return _unlearned(policy.instead, action_ids)
     learned = uniform(len(action_ids))
     if predictor is not None:
         learned = predictor.distribution(shared_line, action_lines, policy.floor_at(predictor.examples))
@@ -173,5 +171,16 @@ def distribution(
         learned = constrained(learned, action_lines, policy.exposure)
     if policy.instead is None:
         return learned
-    trusted = distribution(policy.instead, None, shared_line, action_lines, action_ids)
-    return mix_floor((1.0 - policy.probe) * trusted + policy.probe * learned, 0.0)
+    return mix_floor((1.0 - policy.probe) * _unlearned(policy.instead, action_ids) + policy.probe * learned, 0.0)
+
+
+def _unlearned(policy: FixedPolicy | UniformPolicy | FirstActionPolicy, action_ids: Sequence[str]) -> FloatArray:
+    """The distribution of a policy that does not learn, shape (K,). Raises `ValueError` when there is no action."""
+    index = None
+    if isinstance(policy, FixedPolicy) and policy.action in action_ids:
+        index = action_ids.index(policy.action)
+    elif isinstance(policy, FirstActionPolicy) and action_ids:
+        index = 0
+    if index is None:
+        return uniform(len(action_ids))
+    return mix_floor([float(place == index) for place in range(len(action_ids))], 0.0)

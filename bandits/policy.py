@@ -1,4 +1,4 @@
-"""The kinds of policy: fixed, uniform, or a bandit with bounded, named parameters.
+"""The kinds of policy: fixed, uniform, the first action of a call, or a bandit with bounded, named parameters.
 
 This module turns JSON into policies, and reports everything that is wrong with a description.
 
@@ -67,6 +67,11 @@ class UniformPolicy:
 
 
 @dataclass(frozen=True)
+class FirstActionPolicy:
+    """The first eligible action in the order in which they were offered: what the caller would do by itself."""
+
+
+@dataclass(frozen=True)
 class BanditPolicy:
     """A learned policy. Missing parameters get their defaults; a wrong one raises `PolicyError`."""
 
@@ -81,8 +86,8 @@ class BanditPolicy:
     floor_start: float = 0.0  # where f begins, falling to exploration_floor with what is learned; 0: it does not fall
     scaling: bool = False  # True: numbers at their own scale, learned from the log, for an algorithm of Vowpal Wabbit
     # A policy that decides in place of what was learned, except for a share of `probe`. No description holds it: the platform
-    # sets it while an arm stays behind what a person trusts.
-    instead: FixedPolicy | UniformPolicy | None = None
+    # sets it while an arm stays behind what a person trusts, and while it is an apprentice.
+    instead: FixedPolicy | UniformPolicy | FirstActionPolicy | None = None
     probe: float = 0.0
     features_off: tuple[str, ...] = ()  # top-level context fields that it neither learns from nor decides by, sorted
     learns: bool = True  # False: it decides with the model that it was given, for good
@@ -157,11 +162,12 @@ class BanditPolicy:
         return cast(int, self.parameters.get("explore_first", 0))
 
 
-Policy = FixedPolicy | UniformPolicy | BanditPolicy
+Policy = FixedPolicy | UniformPolicy | FirstActionPolicy | BanditPolicy
 _FLOOR: Final = Parameter("", MIN_FLOOR, 1.0, DEFAULT_FLOOR)
 _KEYS: Final[Mapping[str, frozenset[str]]] = {
     "fixed": frozenset({"type", "action"}),
     "uniform": frozenset({"type"}),
+    "first_action": frozenset({"type"}),
     "bandit": frozenset(
         {"type", "algorithm", "parameters", "exploration_floor", "exploration_floor_start", "slates", "scaling"}
         | {"features_off", "learns", "exposure", "diversity"}
@@ -183,6 +189,8 @@ def parse_policy(obj: Mapping[str, Any]) -> Policy:  # Any: JSON that a person o
         if not isinstance(action, str) or not action:
             problems.append(Problem("/action", "policy_action"))
         policy = FixedPolicy(str(action))
+    elif kind == "first_action":
+        policy = FirstActionPolicy()
     elif kind == "bandit":
         try:
             policy = _bandit(obj)
@@ -259,6 +267,8 @@ def policy_to_json(policy: Policy) -> dict[str, object]:
         return {"type": "fixed", "action": policy.action}
     if isinstance(policy, UniformPolicy):
         return {"type": "uniform"}
+    if isinstance(policy, FirstActionPolicy):
+        return {"type": "first_action"}
     parameters = {name: list(v) if isinstance(v, tuple) else v for name, v in policy.parameters.items()}
     return {
         "type": "bandit",

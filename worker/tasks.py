@@ -23,11 +23,12 @@ from app.messaging.triggers import matching
 from app.notices import collecting
 from app.notices import sending as notices
 from app.off_policy import evaluations
-from app.off_policy.life import attaching, warming
+from app.off_policy.life import apprentice, attaching, warming
 from app.people import consent_counts, dropping, erasure, retention
 from app.people.store.erasures import FIRING
 from app.promotion import challengers, ramping, schedule, shipping
 from app.reporting import activity, feedback_report, health_checks, long_term, results
+from app.reporting.slots import report as slots
 from app.reporting.whom import report as whom
 from app.verification import standing_audit
 from worker.celery_app import app, settings
@@ -147,10 +148,12 @@ def report() -> None:
                 (feedback_report.KIND, lambda: feedback_report.compute_due(engine, every_s)),
                 (long_term.KIND, lambda: long_term.compute_due(engine)),
                 (whom.KIND, lambda: whom.compute_due(engine, settings)),
+                (slots.KIND, lambda: slots.compute_due(engine, settings)),
                 (fairness.KIND, lambda: fairness.compute_due(engine, settings)),
                 (kpis.KIND, lambda: kpis.compute_due(engine)),
                 (consent_counts.KIND, lambda: consent_counts.compute_due(engine, every_s)),
                 (standing_audit.KIND, lambda: standing_audit.run_due(engine, settings)),
+                (apprentice.KIND, lambda: apprentice.compute_due(engine, settings, every_s)),
                 (challengers.KIND, lambda: challengers.compute_due(engine, settings, every_s)),
                 (shipping.KIND, lambda: ramping.advance_due(engine)),
                 (shipping.KIND, lambda: shipping.conclude_due(engine)),

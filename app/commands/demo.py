@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from app import demo
-from app.demo import guardian, messages
+from app.demo import fairness, guardian, messages
 from app.embedded.errors import ServerError
 from app.embedded.locate import servers
 from app.embedded.state import DataDir
@@ -64,6 +64,17 @@ def play_guardian(data_dir: DataDir, url: str | None, key: str | None) -> None:
     """
     try:
         guardian.run(url or _url(data_dir), key or _admin_key(data_dir), sys.stdout)
+    except demo.DemoFailed as error:
+        raise ServerError(f"the demo stopped: {error}") from error
+
+
+def play_fairness(data_dir: DataDir, url: str | None, key: str | None) -> None:
+    """Run the demo of fairness.
+
+    :raises ServerError: there is no server or no key, or the demo failed.
+    """
+    try:
+        fairness.run(url or _url(data_dir), key or _admin_key(data_dir), sys.stdout)
     except demo.DemoFailed as error:
         raise ServerError(f"the demo stopped: {error}") from error
 

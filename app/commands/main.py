@@ -11,7 +11,7 @@ import click
 from app.commands.checking import audit, experiments, status
 from app.commands.data import base_backup, bi_access, dump, export, import_, restore, restore_to
 from app.commands.lazy import LAZY
-from app.commands.models import holdout, pin, rebuild, rollback, ship, tune, unship, warm_start
+from app.commands.models import apprentice, holdout, pin, rebuild, rollback, ship, tune, unship, warm_start
 from app.commands.shared import Group, data_dir_option, engine_for, exported, folder, servers
 from app.commands.users import open_, users
 from app.embedded.errors import ServerError
@@ -149,7 +149,7 @@ def beat(data_dir: Path) -> None:
 def keys() -> None:
     """Make, list and revoke API keys.
 
-    A key is shown once, when it is made; only its hash is stored.
+    A key is shown only once, when you create it; Loopwise stores only its hash.
     """
 
 
@@ -253,7 +253,21 @@ def demo_guardian(data_dir: Path, url: str | None, key: str | None) -> None:
     cli_demo.play_guardian(folder(data_dir), url, key)
 
 
-_MODELS = (rollback, rebuild, warm_start, pin, ship, unship, tune, holdout)
+@demo.command("fairness")
+@data_dir_option
+@click.option("--url", help="Address of the web server; default: that of the running `up`.")
+@click.option("--key", help="API key; default: <data-dir>/admin-key.")
+def demo_fairness(data_dir: Path, url: str | None, key: str | None) -> None:
+    """Let a policy narrow what people see, and show the curve, the bound that cures it, and its price.
+
+    Two minutes, through the HTTP API. Needs a running `loopwise up`.
+    """
+    from app.commands import demo as cli_demo
+
+    cli_demo.play_fairness(folder(data_dir), url, key)
+
+
+_MODELS = (rollback, rebuild, warm_start, apprentice, pin, ship, unship, tune, holdout)
 _DATA = (dump, restore, base_backup, restore_to, bi_access, import_, export)
 for command in (status, experiments, open_, audit, *_DATA, users, *_MODELS, *LAZY):
     main.add_command(command)

@@ -117,6 +117,38 @@ def warm_start(
 @click.command(cls=Command)
 @data_dir_option
 @click.argument("experiment")
+@click.argument("arm", default="")
+@click.option("--on", "turn", flag_value="on", help="Switch ARM on: what it learned decides.")
+@click.option("--off", "turn", flag_value="off", help="Make ARM an apprentice: the first action is shown.")
+@click.option("--reason", default="", help="Why; kept in the experiment's history. Needed with --on and --off.")
+def apprentice(data_dir: Path, experiment: str, arm: str, turn: str | None, reason: str) -> None:
+    """Show how EXPERIMENT's apprentices do, or switch ARM on or off.
+
+    An apprentice shows the first action of each call, and its model learns to show the same. A switch holds at once.
+    """
+    from app.design.life import approvals
+    from app.foundation.fields import read
+    from app.off_policy.life import apprentice as service
+    from app.off_policy.life.apprentice_documents import SwitchRequest
+
+    with servers(data_dir) as settings, engine_for(settings) as engine:
+        if turn is not None:
+            request = read(SwitchRequest, {"arm": arm, "apprentice": turn == "off", "reason": reason})
+            if turn == "on":
+                approvals.refuse_alone(settings)
+            service.switch(engine, experiment, request, "cli")
+        found = service.get(engine, experiment).apprentices
+    for one in found:
+        state = "an apprentice" if one.active else "switched on"
+        agreement = "no numbers yet" if one.agreement is None else f"agreement {one.agreement:.0%}"
+        click.echo(f"{experiment}/{one.arm}: {state}, {one.decisions:,} decisions, {agreement}")
+    if not found:
+        click.echo(f"{experiment} has no apprentice.")
+
+
+@click.command(cls=Command)
+@data_dir_option
+@click.argument("experiment")
 @click.argument("arm")
 @click.option(
     "--holdout", type=float, default=0.0, show_default=True, help="Share of the units that the control keeps."

@@ -7,7 +7,7 @@ from typing import Final, Literal
 from pydantic import Field, JsonValue
 from sqlalchemy import Engine
 
-from app.deciding.prepare import PROFILE
+from app.deciding.prepare import POSITION, PROFILE, SLOT
 from app.deciding.store import arrivals as store
 from app.deciding.store.arrivals import Arrivals
 from app.design.context.schema import MAX_FIELDS, SchemaField, type_of
@@ -60,11 +60,16 @@ def seen_context(engine: Engine, key: str) -> SeenContext:
     config = ExperimentConfig.model_validate(experiment.config)
     declared = {field.name: field for field in config.context_schema or []}
     hashed = {field.name for field in config.context_fields or [] if field.hashed}
+    listed = config.lists is not None or any(row.later for row in rows)
+    filled = {
+        *([PROFILE] if config.profile else []),
+        *([POSITION, SLOT] if listed else []),
+    }  # by Loopwise, not by the app
     values: dict[str, list[tuple[str, JsonValue]]] = {}
-    for unit, context in rows:
-        for name, value in context.items() if isinstance(context, dict) else ():
-            if value is not None and (name != PROFILE or config.profile is None):
-                values.setdefault(name, []).append((unit, value))
+    for row in rows:
+        for name, value in row.context.items() if isinstance(row.context, dict) else ():
+            if value is not None and name not in filled:
+                values.setdefault(name, []).append((row.unit_id, value))
     names = sorted(values, key=lambda name: (-len(values[name]), name))[:MAX_FIELDS]
     fields = [_seen(name, values[name], len(rows), declared.get(name), name in hashed) for name in names]
     unseen = [

@@ -11,10 +11,10 @@ from sqlalchemy import Engine
 
 from app.accounts.keys import Caller
 from app.deciding.prepare import SLOT, position_id
-from app.deciding.requests import MAX_SLOTS
 from app.deciding.runtime import Runtime
 from app.deciding.snapshot import Experiment, Snapshot
 from app.deciding.store import decisions
+from app.design.experiment_config import MAX_POSITIONS
 from app.foundation.errors import Conflict, NotFound
 from app.foundation.fields import Key
 from app.foundation.running.steps import Blocking, Steps
@@ -98,7 +98,7 @@ def slots_of_list(engine: Engine, experiment_id: int, decision_id: str) -> dict[
 
     :raises NotFound: the experiment has no list of slots with that id.
     """
-    keys = [(experiment_id, position_id(decision_id, position)) for position in range(1, 1 + MAX_SLOTS)]
+    keys = [(experiment_id, position_id(decision_id, position)) for position in range(1, 1 + MAX_POSITIONS)]
     with transaction(engine) as connection:
         rows = decisions.find_many(connection, keys)
     by_slot: dict[str, str] = {}

@@ -137,7 +137,18 @@ def _for_slot(request: SlottedRequest, eligible: Eligible, index: int) -> Eligib
     reasons = {action: Reason("excluded", {}) for action in own}
     for action, at in kept_for_later(ids, own, later).items():
         reasons.setdefault(action, Reason("later_slot", {"slot": request.places[index + 1 + at].id}))
-    return eligible.without(reasons)
+    return _in_order(request, eligible.without(reasons), index)
+
+
+def _in_order(request: SlottedRequest, eligible: Eligible, index: int) -> Eligible:
+    """Offer what the caller would show in a slot first, and what it would show in later slots last. The log has this order."""
+    baseline, *later = (slot.baseline for slot in request.places[index:])
+    if baseline is None:
+        return eligible
+    ids, lines, payloads = eligible.candidates
+    pairs = sorted(zip(ids, lines, strict=True), key=lambda pair: (pair[0] != baseline, pair[0] in later))
+    ordered = Candidates([action for action, _ in pairs], [line for _, line in pairs], payloads)
+    return eligible._replace(candidates=ordered)
 
 
 def _context(prepared: PreparedDecision, state: UnitState | None, denied: list[str], *, position: int) -> UsableContext:

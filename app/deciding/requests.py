@@ -6,13 +6,11 @@ from typing import NamedTuple
 from pydantic import Field, JsonValue
 
 from app.content.message_config import Channel, LocaleKey, VariableName, VariableValue
-from app.design.experiment_config import MAX_ACTIONS, ActionSpec
+from app.design.experiment_config import MAX_ACTIONS, MAX_POSITIONS, ActionSpec
 from app.design.people_config import TimeZone
 from app.foundation.fields import MAX_BATCH, Id, JsonObject, Key, Model
 from app.foundation.formats.same_json import canonical
 from app.foundation.ids import new_id
-
-MAX_SLOTS = 50
 
 
 class DecideRequest(Model):
@@ -30,7 +28,10 @@ class DecideRequest(Model):
     time_zone: TimeZone | None = Field(default=None, description="The unit's, as Europe/Vienna; for quiet hours.")
     test: bool = Field(default=False, description="True: a trial. It is decided and logged, and counts nowhere.")
     slots: int | None = Field(
-        default=None, ge=1, le=MAX_SLOTS, description="A list of so many different actions, each a decision of its own."
+        default=None,
+        ge=1,
+        le=MAX_POSITIONS,
+        description="A list of so many different actions, each a decision of its own.",
     )
 
 
@@ -58,6 +59,7 @@ class Slot(NamedTuple):
     id: str  # the caller's own name for it
     features: JsonObject  # what is known of this place; empty: nothing
     excluded_actions: frozenset[str]  # actions that it does not take
+    baseline: str | None = None  # what the caller would show there: it is offered first
 
 
 class SlottedRequest(DecideRequest):

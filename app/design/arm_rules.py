@@ -19,6 +19,7 @@ class ArmParts(NamedTuple):
     policy: dict[str, JsonValue] | None
     lineage_of: str | None
     fallback: FallbackSpec | None
+    apprentice: bool | None
 
 
 def problems(
@@ -36,6 +37,8 @@ def problems(
             yield from _policy_problems(f"/arms/{index}/policy", arm.policy, ids, composed)
         if arm.fallback is not None:
             yield from _fallback_problems(f"/arms/{index}/fallback", arm, ids, composed)
+        if arm.apprentice and arm.policy is not None and arm.policy.get("type") != "bandit":
+            yield FieldError(f"/arms/{index}/apprentice", "apprentice_learns_not")
     shares = [arm.share for arm in arms if arm.share is not None]
     total = math.fsum(shares)
     if arms and len(shares) == len(arms) and abs(total - 1) > SHARE_TOLERANCE:
@@ -61,7 +64,7 @@ def _lineage_problems(control: object, arms: Sequence[ArmParts], promoted: bool)
             yield FieldError(path, "lineage_is_control")
         elif names.count(name) < 2:
             yield FieldError(path, "lineage_alone", params)
-        elif arm.policy != of.policy or (arm.share != of.share and not promoted):
+        elif arm.policy != of.policy or arm.apprentice != of.apprentice or (arm.share != of.share and not promoted):
             yield FieldError(path, "lineage_differs", params)
 
 

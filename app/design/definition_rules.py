@@ -13,7 +13,7 @@ from app.content import composition_rules
 from app.content.composition_config import CompositionSpec, TooMany
 from app.content.message_config import VariableSpec
 from app.content.message_templates import problems as template_problems
-from app.design import arm_rules
+from app.design import arm_rules, feedback_config
 from app.design.arm_rules import ArmParts
 from app.design.context import schema
 from app.design.context.schema import SchemaField
@@ -116,7 +116,7 @@ def checked(document: object) -> tuple[ExperimentConfig | None, list[FieldError]
 
 
 def _parts_of(config: ExperimentConfig) -> Parts:
-    arms = [ArmParts(arm.key, arm.share, arm.policy, arm.lineage_of, arm.fallback) for arm in config.arms]
+    arms = [ArmParts._make(getattr(arm, name) for name in ArmParts._fields) for arm in config.arms]
     readable = {name: getattr(config, name) for name in Parts._fields if name != "arms"}
     return Parts(arms=arms, **readable)
 
@@ -132,6 +132,7 @@ def _readable_parts(document: Json) -> Parts:
                 policy if isinstance(policy, dict) else None,
                 _KEY.of(row.get("lineage_of")),
                 _FALLBACK.of(row.get("fallback")),
+                row.get("apprentice") is True,
             )
         )
     return Parts(
@@ -168,13 +169,15 @@ def _rule_problems(document: Json, parts: Parts) -> Iterator[FieldError]:
         if document.get("actions"):
             yield FieldError("/actions", "actions_and_composition")
         yield from composition_rules.problems(document["composition"], parts.composition, parts.variables)
+    if document.get("lists") is not None:
+        yield from _list_problems(parts, composed)
     yield from _action_problems(parts.actions)
     promoted = bool(document.get("shipped") or document.get("ramp"))
     yield from arm_rules.problems(document.get("control_arm"), parts.arms, ids, composed, promoted=promoted)
     yield from _formula_problems(document.get("reward_formula"))
     if parts.reward is not None:
         yield from _reward_problems(parts.reward)
-        yield from _feedback_problems(document.get("feedback"), parts.reward)
+        yield from feedback_config.problems(document.get("feedback"), parts.reward.min, parts.reward.max)
         yield from _window_problems(document, parts)
     if None not in parts.metrics:
         yield from _metric_problems([metric for metric in parts.metrics if metric is not None])
@@ -249,6 +252,15 @@ def _window_problems(document: Json, parts: Parts) -> Iterator[FieldError]:
             yield FieldError(f"/metrics/{index}/window_s", "window_longer_than_rule", {"days": days})
 
 
+def _list_problems(parts: Parts, composed: bool) -> Iterator[FieldError]:
+    """Lists of messages: a call for a message decides one."""
+    if composed:
+        yield FieldError("/lists", "lists_of_messages")
+    for index, action in enumerate(parts.actions):
+        if action is not None and action.template is not None:
+            yield FieldError(f"/actions/{index}/template", "lists_of_messages")
+
+
 def _formula_problems(formula: Any) -> Iterator[FieldError]:
     written = formula.get("text") if isinstance(formula, dict) else None
     if isinstance(written, str):
@@ -258,30 +270,18 @@ def _formula_problems(formula: Any) -> Iterator[FieldError]:
             yield FieldError("/reward_formula/text", error.code, {"position": error.position})
 
 
-def _feedback_problems(feedback: Any, reward: RewardSpec) -> Iterator[FieldError]:
-    """The rewards outside the bounds, of all rewards that can be read."""
-    worths: JsonObject = {}
-    for name in ("dismissed", "not_interested", "thumbs", "score", "stars", "reasons"):
-        worth = feedback.get(name) if isinstance(feedback, dict) else None
-        if isinstance(worth, dict):
-            worths |= {f"{name}/{part}": value for part, value in worth.items()}
-        elif isinstance(worth, list):
-            worths |= {f"{name}/{index}": value for index, value in enumerate(worth)}
-        else:
-            worths[name] = worth
-    for path, value in worths.items():
-        number = _NUMBER.of(value)
-        if number is not None and not reward.min <= number <= reward.max:
-            yield FieldError(f"/feedback/{path}", "worth_out_of_range", {"low": reward.min, "high": reward.max})
+def problems_of_metric(metric: MetricSpec, pointer: str = "") -> Iterator[FieldError]:
+    """What is wrong in one metric by itself; ``pointer`` leads to it."""
+    source = metric.source
+    if isinstance(source, EventSource) and metric.window_s is None:
+        yield FieldError(f"{pointer}/window_s", "event_without_window")
+    if isinstance(source, EventSource) and (source.value == "sum") != (source.field is not None):
+        yield FieldError(f"{pointer}/source/field", "event_sum_field")
 
 
 def _metric_problems(declared: list[MetricSpec]) -> Iterator[FieldError]:
     for index, metric in enumerate(declared):
-        source = metric.source
-        if isinstance(source, EventSource) and metric.window_s is None:
-            yield FieldError(f"/metrics/{index}/window_s", "event_without_window")
-        if isinstance(source, EventSource) and (source.value == "sum") != (source.field is not None):
-            yield FieldError(f"/metrics/{index}/source/field", "event_sum_field")
+        yield from problems_of_metric(metric, f"/metrics/{index}")
     metrics = with_reward(declared)
     keys = [metric.key for metric in metrics]
     for key in sorted({key for key in keys if keys.count(key) > 1}):

@@ -4,6 +4,7 @@ A draft makes a new experiment, or a change of one. Each save names the version 
 who edit the same draft never overwrite each other unnoticed.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -72,17 +73,19 @@ def get(engine: Engine, draft_id: int) -> StoredDraft:
         return _known(connection, draft_id)
 
 
-def save(engine: Engine, draft_id: int, version: int, step: str, typed: JsonObject, actor: str) -> StoredDraft:
-    """Keep what was typed in one step.
+def save(
+    engine: Engine, draft_id: int, version: int, steps: Sequence[str], typed: JsonObject, actor: str
+) -> StoredDraft:
+    """Keep what was typed in one step, or what several begin with.
 
     :param version: the version that the person began from.
-    :param typed: the fields of the step, as texts in the shape of a definition; the others stay.
+    :param typed: the fields of the steps, as texts in the shape of a definition; the others stay.
     :raises Conflict: somebody saved in the meantime; nothing is stored.
     :raises Unprocessable: the whole draft is too long.
     """
     with transaction(engine) as connection:
         draft = _unchanged(connection, draft_id, version)
-        saved = dict.fromkeys([*draft.typed.get("saved", []), step])
+        saved = dict.fromkeys([*draft.typed.get("saved", []), *steps])
         everything = {"saved": [*saved], "document": draft.typed.get("document", {}) | typed}
         if len(orjson.dumps(everything)) > MAX_BYTES:
             raise invalid((FieldError("", "draft_too_large", {"megabytes": MAX_BYTES // 10**6}),))

@@ -21,6 +21,7 @@ from app.design.safety_config import DEFAULT_SAFETY, SafetySpec
 from app.foundation.fields import Id, JsonObject, Key, Model, Sparse
 
 MAX_ACTIONS = 1000
+MAX_POSITIONS = 50  # of a list
 MAX_ARMS = 50
 MAX_WINDOW_S = 90 * 86_400
 SHARE_TOLERANCE = 1e-6
@@ -28,7 +29,7 @@ SHARE_TOLERANCE = 1e-6
 OPTIONAL_PARTS = (
     *("reward_formula", "repeats"),
     *("fatigue", "consent", "profile", "context_schema", "context_fields"),
-    *("retention_s", "feedback", "composition"),
+    *("retention_s", "feedback", "composition", "lists"),
     *("shipped", "ramp", "safety"),
 )
 
@@ -62,7 +63,8 @@ class FallbackSpec(Model):
 
     to: dict[str, JsonValue] | None = Field(
         default=None,
-        description='{"type": "fixed", "action": ID} or {"type": "uniform"}; null: the control\'s policy, if it does not learn.',
+        description='{"type": "fixed", "action": ID}, {"type": "uniform"} or {"type": "first_action"}; null: the control\'s '
+        "policy, if it does not learn.",
     )
     margin: float = Field(
         default=0.1, ge=0, le=10, description="Least share of the fallback's value by which the arm has to be worse."
@@ -76,16 +78,29 @@ class FallbackSpec(Model):
     act: bool = Field(default=True, description="False: only tell.")
 
 
+class ListSpec(Model):
+    """A list of different actions that the app asks for. Each position is a decision with a reward of its own."""
+
+    positions: int = Field(
+        default=3, ge=1, le=MAX_POSITIONS, description="How many actions a call asks for, with `slots`."
+    )
+    reward: Literal["position", "list"] = Field(
+        default="position",
+        description="What the app reports. position: what each position earned; list: what the whole list earned, for each "
+        "of its positions.",
+    )
+
+
 class ArmSpec(Sparse):
     """One policy and its share of the units."""
 
-    newer: ClassVar = {"lineage_of": None, "fallback": None, "fallen_back": False}
+    newer: ClassVar = {"lineage_of": None, "fallback": None, "fallen_back": False, "apprentice": False}
 
     key: Key
     share: float = Field(ge=0, le=1, description="Share of the units; all arms' shares sum to 1.")
     policy: dict[str, JsonValue] = Field(
-        description='{"type": "fixed", "action": ID}, {"type": "uniform"}, or {"type": "bandit", "algorithm": NAME, '
-        '"parameters": {...}, "exploration_floor": SHARE}; see docs/policies.md.',
+        description='{"type": "fixed", "action": ID}, {"type": "uniform"}, {"type": "first_action"}, or {"type": "bandit", '
+        '"algorithm": NAME, "parameters": {...}, "exploration_floor": SHARE}; see docs/policies.md.',
         examples=[{"type": "bandit"}],
     )
     lineage_of: Key | None = Field(
@@ -97,6 +112,11 @@ class ArmSpec(Sparse):
     fallen_back: bool = Field(
         default=False,
         description="True: the fallback decides. The platform sets it, and what a caller sends is not used.",
+    )
+    apprentice: bool = Field(
+        default=False,
+        description="Of a learning arm. True: the first action of each call is shown, and the model learns to imitate it until "
+        "it is switched on. A change that leaves it out keeps it.",
     )
 
 
@@ -171,6 +191,10 @@ class ExperimentConfig(Sparse):
     reward_formula: RewardFormula | None = Field(default=None, description="The reward as a formula over metrics.")
     composition: CompositionSpec | None = Field(
         default=None, description="A message made of slots; its combinations are the actions."
+    )
+    lists: ListSpec | None = Field(
+        default=None,
+        description="The app asks for lists of actions; pages, programs and reports then speak of positions.",
     )
     safety: SafetySpec | None = Field(
         default=None, description="What is done about data that cannot be trusted; by default the defaults."

@@ -165,6 +165,8 @@ def changed(before: StoredExperiment, patch: JsonObject) -> ExperimentConfig:
     for arm in after.arms:
         old = arms.get(arm.key)
         arm.fallen_back = old is not None and old.fallen_back  # the platform's to change; see app.guardian
+        if old is not None and "apprentice" not in arm.model_fields_set:
+            arm.apprentice = old.apprentice  # who changes something else does not switch it on
         if old is not None and policy_to_json(parse_policy(old.policy)) == policy_to_json(parse_policy(arm.policy)):
             arm.policy = old.policy
     return after
@@ -241,7 +243,7 @@ def bound_to_kind(before: StoredExperiment) -> list[str]:
     """
     if before.started_at is None:
         return []
-    free = ({"type": "uniform"}, {"type": "fixed", "action": NOTHING})
+    free = ({"type": "uniform"}, {"type": "first_action"}, {"type": "fixed", "action": NOTHING})
     return [arm.key for arm in ExperimentConfig.model_validate(before.config).arms if arm.policy not in free]
 
 

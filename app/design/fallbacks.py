@@ -3,14 +3,16 @@
 from dataclasses import replace
 
 from app.design.experiment_config import ArmSpec, ExperimentConfig, FallbackSpec
-from bandits.policy import BanditPolicy, FixedPolicy, Policy, UniformPolicy, parse_policy
+from bandits.policy import BanditPolicy, FirstActionPolicy, FixedPolicy, Policy, UniformPolicy, parse_policy
 
-Trusted = FixedPolicy | UniformPolicy
+Trusted = FixedPolicy | UniformPolicy | FirstActionPolicy
 
 
 def policy_in_force(config: ExperimentConfig, arm: ArmSpec) -> Policy:
     """The policy that decides under a configuration. Serving, audit and evaluations all ask here."""
     policy, trusted = parse_policy(arm.policy), trusted_policy(config, arm)
+    if isinstance(policy, BanditPolicy) and arm.apprentice:
+        return replace(policy, instead=FirstActionPolicy(), probe=0.0)
     if isinstance(policy, BanditPolicy) and arm.fallen_back and trusted is not None:
         return replace(policy, instead=trusted, probe=rule_of(arm).probe)
     return policy

@@ -1,10 +1,12 @@
 """An experiment's feedback schema: the answers that people may give to a decision, and their rewards."""
 
+from collections.abc import Iterator
 from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from app.foundation.fields import JsonObject
+from app.foundation.errors import FieldError
+from app.foundation.fields import JsonObject, Readable
 
 KINDS: Final = ("thumbs", "stars", "score", "reason", "comment", "dismissed", "not_interested")
 Kind = Literal["thumbs", "stars", "score", "reason", "comment", "dismissed", "not_interested"]
@@ -58,6 +60,7 @@ class FeedbackSpec(_Strict):
     limit_window_s: float = Field(default=3600, ge=1, le=90 * 86_400)
 
 
+_NUMBER: Readable[float] = Readable(float)
 INTAKE = frozenset({"mute_s", "limit", "limit_window_s"})  # how answers are taken, not their rewards
 DEFAULT_LIMITS: Final = FeedbackSpec()  # of an experiment without a schema
 
@@ -65,3 +68,23 @@ DEFAULT_LIMITS: Final = FeedbackSpec()  # of an experiment without a schema
 def answers_worth(spec: FeedbackSpec | None) -> JsonObject:
     """The part of a schema that decides rewards, as JSON; empty: no answer has a reward."""
     return {} if spec is None else spec.model_dump(mode="json", exclude=set(INTAKE), exclude_none=True)
+
+
+def problems(feedback: object, low: float, high: float) -> Iterator[FieldError]:
+    """The rewards of answers outside the bounds of the reward, of all those that can be read.
+
+    :param feedback: the JSON of a schema.
+    """
+    worths: JsonObject = {}
+    for name in ("dismissed", "not_interested", "thumbs", "score", "stars", "reasons"):
+        worth = feedback.get(name) if isinstance(feedback, dict) else None
+        if isinstance(worth, dict):
+            worths |= {f"{name}/{part}": value for part, value in worth.items()}
+        elif isinstance(worth, list):
+            worths |= {f"{name}/{index}": value for index, value in enumerate(worth)}
+        else:
+            worths[name] = worth
+    for path, value in worths.items():
+        number = _NUMBER.of(value)
+        if number is not None and not low <= number <= high:
+            yield FieldError(f"/feedback/{path}", "worth_out_of_range", {"low": low, "high": high})

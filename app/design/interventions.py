@@ -9,7 +9,8 @@ from sqlalchemy import Connection
 
 from app.design.experiment_config import ExperimentConfig
 from app.design.fallbacks import trusted_policy
-from app.foundation.errors import Conflict, NotFound
+from app.foundation.errors import Conflict, FieldError, NotFound
+from app.foundation.fields import JsonObject, invalid
 from app.foundation.store import platform
 from app.registry.lookup import stored_experiment
 from app.registry.store import experiments as store
@@ -32,6 +33,8 @@ def set_fallen_back(
         raise NotFound("unknown_arm", f"Experiment {key!r} has no arm {arm!r}.")
     if trusted_policy(config, spec) is None:
         raise Conflict("no_fallback", f"Arm {arm!r} has no fallback: name one in its definition.")
+    if spec.apprentice:
+        raise Conflict("apprentice_decides", f"Arm {arm!r} is an apprentice: the first action of each call is shown.")
     if spec.fallen_back == fallen:
         raise Conflict(
             "fallback_unchanged", f"The {'fallback' if fallen else 'learned policy'} of arm {arm!r} decides already."
@@ -45,6 +48,45 @@ def set_fallen_back(
         experiment_id=before.id,
         before={"arm": arm, "fallen_back": not fallen},
         after={"arm": arm, "fallen_back": fallen},
+        reason=reason,
+    )
+    return stored_experiment(connection, key)
+
+
+def set_apprentice(
+    connection: Connection, key: str, arm: str, apprentice: bool, *, actor: str, reason: str
+) -> StoredExperiment:
+    """Switch an apprentice on, or make an arm one, with the other arms of its lineage. The next configuration says so.
+
+    :raises NotFound: no such experiment, or it has no such arm.
+    :raises Conflict: nothing would change, or the experiment is concluded.
+    :raises Unprocessable: the arm does not learn.
+    """
+    revision = platform.next_revision(connection)
+    before = stored_experiment(connection, key, lock=True)
+    config = ExperimentConfig.model_validate(before.config)
+    index, spec = next(((at, each) for at, each in enumerate(config.arms) if each.key == arm), (0, None))
+    if spec is None:
+        raise NotFound("unknown_arm", f"Experiment {key!r} has no arm {arm!r}.")
+    if before.status == "concluded":
+        raise Conflict("concluded", "A concluded experiment does not change; create another one.")
+    if spec.policy.get("type") != "bandit":
+        raise invalid((FieldError(f"/arms/{index}/apprentice", "apprentice_learns_not"),))
+    if spec.apprentice == apprentice:
+        state = "an apprentice already" if apprentice else "no apprentice: what it learned decides already"
+        raise Conflict("apprentice_unchanged", f"Arm {arm!r} is {state}.")
+    changed = [each for each in config.arms if each is spec or (spec.lineage_of and each.lineage_of == spec.lineage_of)]
+    for each in changed:
+        each.apprentice = apprentice
+    store.add_config(connection, before.id, before.config_version + 1, config.model_dump(mode="json"), revision)
+    names: JsonObject = {"arms": [each.key for each in changed]}
+    platform.record_change(
+        connection,
+        actor=actor,
+        kind="apprentice" if apprentice else "switched_on",
+        experiment_id=before.id,
+        before=names | {"apprentice": not apprentice},
+        after=names | {"apprentice": apprentice},
         reason=reason,
     )
     return stored_experiment(connection, key)

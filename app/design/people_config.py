@@ -29,7 +29,7 @@ TimeZone = Annotated[str, StringConstraints(max_length=64), AfterValidator(_know
 
 
 class CapSpec(Model):
-    """At most so many messages for one unit within a rolling window."""
+    """Maximum number of messages for one unit within a rolling window."""
 
     limit: int = Field(ge=1, le=MAX_CAP, description="Messages.")
     window_s: float = Field(ge=1, le=MAX_WINDOW_S, description="Seconds before now that count.")

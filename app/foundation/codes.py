@@ -43,6 +43,8 @@ VALUES: Final[dict[str, Words]] = {
     "retention_ends_early": Words("give more than the {days} days after which returning begins"),
     "wrong_length": Words("write {low} to {high} characters"),
     "pattern": Words("give a text that matches {pattern}", "this has characters that are not possible here"),
+    "key_of_path": Words("give the key of the address, {key}, or leave the address to that key"),
+    "library_full": Words("the library holds at most {limit} metrics; remove one first"),
     "key_shape": Words(_KEY),
     "locale_shape": Words("give a language such as en or de-AT"),
     "variable_shape": Words(
@@ -102,6 +104,10 @@ _DESIGN: Final[dict[str, Words]] = {
     "actions_and_composition": Words(
         "the composition's combinations are the actions; leave this empty (and see allow_nothing)"
     ),
+    "lists_of_messages": Words(
+        "there are no lists of messages: leave the lists out, or the messages",
+        "there are no lists of messages: choose “One action” above, or take the message out",
+    ),
     "no_silent_action": Words(
         "add an action without a template: it says nothing, for people who must not get a message now",
         "add an action without a message: it says nothing, for people who must not get a message now",
@@ -131,6 +137,7 @@ _DESIGN: Final[dict[str, Words]] = {
     "ramp_steps": Words("give growing shares above 0 and up to 1, such as 0.05, 0.25, 0.5, 1"),
     "time_not_ahead": Words("give a time that lies ahead"),
     "policy_fixed": Words("the policy of arm {arm!r} is fixed once it has run; add another arm with the new policy"),
+    "apprentice_learns_not": Words("only a learning arm can be an apprentice; leave this out"),
     "fallback_learns_not": Words("only a learning arm falls back; leave this out"),
     "fallback_learns": Words("a fallback does not learn; name a fixed action, or uniform"),
     "lineage_learns_not": Words("only an arm that learns is a lineage; leave this out"),
@@ -266,6 +273,7 @@ _ACCOUNTS: Final[dict[str, Words]] = {
         "give 1 to 100 letters, digits or . _ @ + -, beginning with a letter or digit; an e-mail address will do"
     ),
     "password_length": Words("give {low} to {high} characters; a few words are easier to remember than signs"),
+    "too_many_filters": Words("you have {limit} saved filters; remove one first"),
     "owner_unknown": Words("give the name of a user, as the page Users lists it"),
     "password_wrong": Words("this is not your current password"),
     "password_easy": Words("choose one that nobody would try first"),

@@ -78,6 +78,8 @@ CODES = {
     "unknown_arm": "The experiment has no arm of that name.",
     "unknown_incident": "The experiment has no incident of that number.",
     "unknown_suspect": "No matching decisions are held out of learning. `GET /v1/experiments/{key}/quarantine` lists what is.",
+    "apprentice_unchanged": "The arm is an apprentice already, or is none already, so nothing was changed.",
+    "apprentice_decides": "The arm is an apprentice: the first action of each call is shown. Switch it on first.",
     "no_fallback": "The arm has no fallback: it does not learn, or the control learns, too, and the arm names none.",
     "fallback_unchanged": "This already decides, so nothing was changed.",
     "fallback_decides": "The fallback of the incident's arm still decides. Let the arm decide first.",

@@ -82,6 +82,10 @@ def try_rule(engine: Engine, key: str, arm: str, rule: FallbackSpec | None = Non
             raise NotFound("unknown_arm", f"Experiment {key!r} has no arm {arm!r}.")
         if trusted_policy(config, spec) is None:
             raise Conflict("no_fallback", f"Arm {arm!r} has no fallback: name one in its definition.")
+        if spec.apprentice:
+            raise Conflict(
+                "apprentice_decides", f"Arm {arm!r} is an apprentice: the first action of each call is shown."
+            )
         spec.fallen_back = False
         other = streams.arm_of_fallback(config, spec)
         since = datetime.now(UTC) - timedelta(days=days)
@@ -138,7 +142,10 @@ class _Played:
 
     def _measure(self, at: Look, now: datetime) -> None:
         """While the fallback would decide: is the learned policy shown to be better again?"""
-        mine, theirs = at.rows.get(self._arm.key, []), at.rows.get(self._other or "", [])
+        mine, theirs = (
+            streams.switched_on(at.rows.get(name or "", []), self._arm.key, at.configs.get)
+            for name in (self._arm.key, self._other)
+        )
         if not mine or self._fallen is None:
             return
         value = self._watches.get((self._arm.key, "value"))

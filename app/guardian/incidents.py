@@ -104,7 +104,9 @@ def _open(connection: Connection, experiment: StoredExperiment, config: Experime
     opened = NewIncident(experiment.id, alarm.arm, alarm.kind, alarm.began_at, evidence)
     incident_id = store.add(connection, opened)
     arm = next(arm for arm in config.arms if arm.key == alarm.arm)
-    if not rule_of(arm).act:
+    if (
+        not rule_of(arm).act or arm.apprentice
+    ):  # an apprentice shows what the app would show: that is for people to look at
         store.act(connection, incident_id, "told", ACTOR)
     elif alarm.kind == "value_fell" and _relearns(connection, experiment.id, arm, alarm.began_at):
         store.act(connection, incident_id, "relearn", ACTOR)

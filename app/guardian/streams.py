@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from app.design.experiment_config import ArmSpec, ExperimentConfig
 from app.design.fallbacks import Trusted, rule_of, trusted_policy
 from app.guardian.store.outcomes import Row
-from bandits.policy import FixedPolicy
+from bandits.policy import FirstActionPolicy, FixedPolicy
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
@@ -55,6 +55,13 @@ class ByUnit(NamedTuple):
 
     unit: IntArray  # shape (n,): the number of the decision's unit, by first appearance
     times: FloatArray  # shape (n,): Unix time of the decision
+
+
+def switched_on(rows: Sequence[Row], arm: str, config_of: ConfigOf) -> list[Row]:
+    """The rows, of any arm, from times in which one arm was no apprentice: as one, it shows what the app would show."""
+    versions = {row.config_version for row in rows}
+    on = {version for version in versions if not any(a.key == arm and a.apprentice for a in config_of(version).arms)}
+    return [row for row in rows if row.config_version in on]
 
 
 def by_unit(rows: Sequence[Decided]) -> ByUnit:
@@ -159,6 +166,8 @@ def within_arm(rows: Sequence[Row], config_of: ConfigOf, within: Range) -> Diffe
 
 def _chance(policy: Trusted, row: Row) -> float:
     """The chance that the fallback gives to the logged action."""
+    if isinstance(policy, FirstActionPolicy):
+        return float(row.chosen == 0)
     if isinstance(policy, FixedPolicy) and policy.action in row.eligible:
         return float(row.eligible[row.chosen] == policy.action)
     return 1.0 / len(row.eligible)

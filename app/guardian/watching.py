@@ -113,7 +113,7 @@ def watch_arm(at: Look, arm: ArmSpec, watches: dict[tuple[str, Stream], WatchDoc
         if alarms:
             watches |= {(arm.key, stream): _begun(arm.key, stream) for stream in ("rewarded", "value")}
         alarms += _watch_events(at, arm, watches, streams.once(rows, units))
-    if trusted_policy(at.config, arm) is not None:
+    if trusted_policy(at.config, arm) is not None and not arm.apprentice:
         alarms += _watch_fallback(at, arm, watches, learns_again=bool(alarms))
     return alarms
 
@@ -167,14 +167,16 @@ def _watch_fallback(
 
 
 def _difference(at: Look, arm: ArmSpec, watches: dict[tuple[str, Stream], WatchDocument]) -> streams.Difference | None:
-    rows, value = at.rows.get(arm.key, []), watches.get((arm.key, "value"))
+    rows, value = (
+        streams.switched_on(at.rows.get(arm.key, []), arm.key, at.configs.get),
+        watches.get((arm.key, "value")),
+    )
     within = range_of(at.config, value.state if value else Watch())
     other = None if arm.fallen_back else streams.arm_of_fallback(at.config, arm)
     if other is None:
         return streams.within_arm(rows, at.configs.get, within) if rows else None
-    if not rows or not at.rows.get(other):
-        return None
-    return streams.between_arms(rows, at.rows[other], at.configs.get, within)
+    theirs = streams.switched_on(at.rows.get(other, []), arm.key, at.configs.get)
+    return streams.between_arms(rows, theirs, at.configs.get, within) if rows and theirs else None
 
 
 def range_of(config: ExperimentConfig, past: Watch) -> streams.Range:

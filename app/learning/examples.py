@@ -19,10 +19,11 @@ from app.registry.store import experiments
 from bandits.cost import cost_of
 from bandits.distribution import FloatArray
 from bandits.encoding import encode_context
-from bandits.examples import Example
+from bandits.examples import Example, of_thinned
 from bandits.feedback import Answer, reward_events
 from bandits.formula import REWARD, clipped
 from bandits.formula import parse as parse_formula
+from bandits.imitation import imitated
 from bandits.policy import BanditPolicy
 from bandits.rewards import RewardEvent, join
 
@@ -142,6 +143,8 @@ def examples_of(policy: BanditPolicy, learned: Sequence[tuple[Due, float]], conf
 def example_of(due: Due, reward: float, configs: Configs, chances: FloatArray | None = None) -> Example:
     """Build one training example, with the distribution of the decision's own arm, or with that of all arms if it has one.
 
+    Of a decision that its arm made as an apprentice, the example teaches the arm to do the same.
+
     :param chances: the whole logged distribution; only slates need it.
     """
     configs = configs.of(due)
@@ -150,5 +153,8 @@ def example_of(due: Due, reward: float, configs: Configs, chances: FloatArray | 
     cost = cost_of(reward, spec.min, spec.max)
     shared = encode_context(due.context)
     if due.mixture is not None:
-        return Example(shared, lines, due.chosen, due.mixture[due.chosen], cost, np.array(due.mixture))
-    return Example(shared, lines, due.chosen, due.propensity, cost, chances)
+        chance = of_thinned(due.mixture[due.chosen], due.stands_for)
+        return Example(shared, lines, due.chosen, chance, cost, np.array(due.mixture))
+    example = Example(shared, lines, due.chosen, due.propensity, cost, chances)
+    apprentice = any(arm.key == due.arm and arm.apprentice for arm in configs.get(due.config_version).arms)
+    return imitated(example, due.id) if apprentice else example

@@ -40,7 +40,7 @@ class ReceiverPatch(Model):
     experiments: list[str] = Field(
         default_factory=list, max_length=100, description="Keys; empty: every experiment, and the platform."
     )
-    person: str | None = Field(default=None, description="A user's name. Somebody who is locked out gets nothing.")
+    person: str | None = Field(default=None, description="A user's name. People who are locked out receive nothing.")
     quiet_from: TimeOfDay | None = Field(default=None, description="Messages wait from then until `quiet_until`.")
     quiet_until: TimeOfDay | None = None
     time_zone: str = Field(default="UTC", max_length=100, description="Of the quiet hours, as Europe/Berlin.")
@@ -112,7 +112,7 @@ def test(engine: Engine, key: str, actor: str) -> int:
         if webhook is not None:
             webhooks.hurry(connection, webhook.id)
         return store.test(
-            connection, receiver.id, f"A test of the receiver {key}, asked for by {actor}. Nothing is wrong."
+            connection, receiver.id, f"A test of the receiver {key}, requested by {actor}. Nothing is wrong."
         )
 
 

@@ -17,7 +17,7 @@ from app.learning.examples import Configs
 from app.off_policy.mixture import LoadVersion, arm_probabilities, encoded, mixed, shares
 from app.off_policy.store.evaluations import LoggedRow
 from bandits.cost import cost_of
-from bandits.examples import Example
+from bandits.examples import Example, of_thinned
 from bandits.model import Predictor, distribution
 from bandits.policy import FixedPolicy, Policy
 from bandits.reward_model import row_line
@@ -134,7 +134,7 @@ class LogTable:
                 shared,
                 lines,
                 row.chosen,
-                float(chance),
+                of_thinned(float(chance), row.stands_for),
                 cost_of(row.reward, low, high),
                 chances[: len(row.eligible)],
             )

@@ -26,7 +26,7 @@ from app.registry.store import models
 from app.registry.store.experiments import StoredExperiment
 from app.registry.store.models import VersionInfo
 from bandits.model import Predictor, initial_model, learn_forward, learn_onwards
-from bandits.policy import BanditPolicy, FixedPolicy, Policy, UniformPolicy, parse_policy
+from bandits.policy import BanditPolicy, FirstActionPolicy, FixedPolicy, Policy, UniformPolicy, parse_policy
 from experiments.validation import DataError
 
 STAGES = 10  # parts of the evaluated rows before each of which a policy that learns is trained again
@@ -174,6 +174,8 @@ class Policies:
         defined = policy_of(spec)
         if isinstance(defined, FixedPolicy):
             return Target(spec.key, f"always {defined.action}", "does_not_learn", defined, off, True)
+        if isinstance(defined, FirstActionPolicy):
+            return Target(spec.key, "the first action of each call", "does_not_learn", defined, off, True)
         if not isinstance(defined, BanditPolicy):
             return Target(spec.key, "every eligible action alike", "does_not_learn", defined, off, True)
         off = defined.features_off

@@ -22,7 +22,7 @@ MOST_LISTED = 1000
 
 
 class UnitsToExclude(Model):
-    """Units that reports leave out, and why."""
+    """Units excluded from reports, and why."""
 
     unit_ids: list[Id] = Field(min_length=1, max_length=MAX_BATCH)
     reason: str = Field(min_length=1, max_length=500)

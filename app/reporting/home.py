@@ -108,10 +108,14 @@ def _verdicts(line: Line) -> Iterator[Badge]:
     yield Badge(f"The rule says: {line.verdict}{arm}", kind, tab, "verdict")
 
 
-def lines(engine: Engine, *, search: str = "", status: str = "", sort: str = "newest") -> list[Line]:
+def lines(
+    engine: Engine, *, search: str = "", status: str = "", tag: str = "", owner: str = "", sort: str = "newest"
+) -> list[Line]:
     """Every experiment that matches, sorted.
 
     :param search: words; each must occur in the key, the name, the owner, the hypothesis, the conclusion or a note.
+    :param tag: only experiments with this tag; empty: any.
+    :param owner: only experiments of this owner; empty: any.
     :param sort: one of ``SORTS``; anything else sorts by newest.
     """
     with transaction(engine) as connection:
@@ -123,6 +127,8 @@ def lines(engine: Engine, *, search: str = "", status: str = "", sort: str = "ne
         _line(row, now)
         for row in rows
         if _listed(row, status)
+        and (not tag or tag in row.tags)
+        and owner in ("", row.owner)
         and all(
             word in f"{row.key} {row.name} {row.owner} {' '.join(row.tags)} {texts.get(row.key, '')}".lower()
             for word in words

@@ -218,9 +218,9 @@ def _due(row: StoredDecision, events: list[StoredReward], feedback_rows: list[St
     answers = [
         [answer.kind, answer.value, answer.occurred_at.isoformat(), answer.feedback_id] for answer in feedback_rows
     ]
-    other = ("rewards", "feedback", "refused", "mixture", "source_id")
+    other = ("rewards", "feedback", "refused", "stands_for", "mixture", "source_id")
     own = {name: getattr(row, name) for name in Due._fields if name not in other}
-    return Due(**own, rewards=rewards, feedback=answers, refused=list(row.withheld or []))
+    return Due(**own, rewards=rewards, feedback=answers, refused=list(row.withheld or []), stands_for=None)
 
 
 __all__ = ["EVENTS", "MOST", "Recomputed", "Replay", "Rewards", "replay"]

@@ -12,6 +12,7 @@ from granian.utils.proxies import wrap_wsgi_with_proxy_headers
 from app.accounts.api import auth, browsers
 from app.accounts.pages import access
 from app.deciding.runtime import Runtime, start
+from app.design.api import saved_metrics
 from app.fairness.api import fairness
 from app.files.api import decisions as logged_decisions
 from app.foundation.api import problems
@@ -105,6 +106,7 @@ def _install(app: Any, settings: Settings) -> None:
         promotion.blueprint,  # the analysts' routes, and those of promotion
         fairness.blueprint,
         impact.blueprint,
+        saved_metrics.blueprint,
         personalizer,
         ofrep.blueprint,
         people.blueprint,

@@ -8,7 +8,7 @@ from jinja2 import FileSystemLoader
 from app.accounts.pages import access, account, keys, users
 from app.accounts.pages.access import read_cookie
 from app.deciding.pages import integration
-from app.design.pages import change_words, experiment, settings
+from app.design.pages import change_words, experiment, saved_metrics, settings
 from app.design.pages import history as trail
 from app.fairness.pages import fairness
 from app.foundation.fields import JsonObject
@@ -19,7 +19,7 @@ from app.guardian.pages import guardian, quarantine
 from app.impact.pages import holdout, impact
 from app.messaging.pages import deliveries, triggers
 from app.notices.pages import notices
-from app.off_policy.pages import cap_question, off_policy, warm_starts
+from app.off_policy.pages import apprentices, cap_question, off_policy, warm_starts
 from app.people.pages import people
 from app.promotion.pages import promotion
 from app.reporting.pages import (
@@ -32,6 +32,7 @@ from app.reporting.pages import (
     private_reports,
     report,
     results,
+    slots,
     whom,
 )
 from app.verification.pages import decisions, policy
@@ -45,6 +46,7 @@ PAGES = (
     experiment,
     overview,
     results,
+    slots,
     whom,
     fairness,
     holdout,
@@ -55,10 +57,12 @@ PAGES = (
     off_policy,
     cap_question,
     warm_starts,
+    apprentices,
     private_reports,
     policy,
     guardian,
     quarantine,
+    saved_metrics,
     promotion,
     decisions,
     integration,

@@ -9,14 +9,20 @@ from copy import deepcopy
 from flask import render_template, request
 
 from app.content.previews import previews
+from app.design.pages.drawing import draw_lists, new_draw
 from app.foundation.pages.fields.kinds import Findings, Typed, clean
 from app.wizard.buttons import new_row, pressed
 from app.wizard.document import document_of, says_something
-from app.wizard.form import ACTION, COMPOSITION, FORMS
+from app.wizard.form import ACTION, COMPOSITION, FORMS, LISTS
 from app.wizard.frame import Clash, Look, Opened, render
 from app.wizard.naming import fill_ids
 
 SHOWN = 50  # actions on a page
+KINDS = (
+    "list",
+    "ranked",
+    "composed",
+)  # what the app gets: one of a list of actions, several in order, a message of parts
 ONE = "/actions/-"
 PASTED = "/actions:pasted"
 _FIRST = "/actions/0"  # the address of the form's action while a button changes it
@@ -26,6 +32,8 @@ def posted(opened: Opened, do: str) -> tuple[Typed, Look]:
     """The fields of the step after its form was posted, and the view to show next."""
     stored, among = opened.tree("actions"), request.form.get("/actions:among", "list")
     tree: Typed = {"variables": _posted_variables()}
+    if among == "ranked":
+        tree["lists"] = LISTS.of_form(request.form, "/lists")
     if among == "composed":
         tree["composition"] = COMPOSITION.of_form(request.form, "/composition")
     else:
@@ -35,7 +43,7 @@ def posted(opened: Opened, do: str) -> tuple[Typed, Look]:
         stored["actions"] = stored["actions"] + _pasted(request.form.get(PASTED, ""))
     _fill_ids(tree, stored["actions"])
     verb, _, wanted = do.partition(" ")
-    kind = wanted if verb == "among" and wanted in ("list", "composed") else among
+    kind = wanted if verb == "among" and wanted in KINDS else among
     begins = kind == "composed" and "composition" not in opened.document and "composition" not in tree
     if begins:
         tree["composition"] = COMPOSITION.tree()
@@ -44,10 +52,12 @@ def posted(opened: Opened, do: str) -> tuple[Typed, Look]:
     if look:
         made = verb in ("add", "copy") and among == "composed"
         more = {"_anchor": look.replace(_FIRST, ONE), "new": look if made else None}
-    if among == "list":
+    if among != "composed":
         rows, seen = _with(stored["actions"], tree["actions"][0], verb, wanted)
         tree["actions"] = rows
-        more |= _look(verb, wanted, seen, bool(look))
+        more |= {"draw": new_draw(), "_anchor": "drawn"} if verb == "draw" else _look(verb, wanted, seen, bool(look))
+    elif verb == "draw":
+        more = {"draw": new_draw(), "_anchor": "combinations"}
     elif verb == "preview":
         slots = range(len(tree["composition"]["slots"]))
         more = {
@@ -175,7 +185,7 @@ def show(opened: Opened, tree: Typed, errors: dict[str, str], clash: Clash | Non
         "wizard_actions.html",
         opened,
         "actions",
-        {"actions": {"-": action}, "variables": tree["variables"]},
+        {"actions": {"-": action}, "variables": tree["variables"], "lists": tree["lists"]},
         {pointer: words for pointer, words in own_errors.items() if not _of_a_row(pointer)},
         clash=clash,
         missing={
@@ -187,6 +197,8 @@ def show(opened: Opened, tree: Typed, errors: dict[str, str], clash: Clash | Non
         shown=SHOWN,
         action=action,
         previews=previews(action_document.get("template"), document.get("variables", [])),
+        now=tree["actions:among"],
+        drawn=draw_lists(document, request.args.get("draw", "")) if tree["actions:among"] == "ranked" else [],
         row_problems={
             number: [words for pointer, words in errors.items() if pointer.startswith(f"/actions/{number}/")]
             for number in on_page

@@ -4,6 +4,7 @@ from flask import request
 
 from app.content.composition_config import MAX_COMBINATIONS, CompositionSpec, TooMany
 from app.content.previews import Seen, composed_previews
+from app.design.pages.drawing import draw_message
 from app.foundation.fields import Readable
 from app.foundation.pages.fields.kinds import Typed
 from app.foundation.pages.format import clipped, number, plural
@@ -29,7 +30,7 @@ def action_ids(document: Document) -> list[str]:
 def show(opened: Opened, tree: Typed, errors: dict[str, str], clash: Clash | None) -> str:
     """The page."""
     slots, spec = tree["composition"]["slots"], SPEC.of(opened.checked.document["composition"])
-    picked = request.args.get("pick", "").split(" ")
+    variables, picked = opened.checked.document["variables"], request.args.get("pick", "").split(" ")
     parts = [(slot, part) for slot in slots for part in slot["parts"]]
     new = request.args.get("new", "")
     return render(
@@ -48,7 +49,8 @@ def show(opened: Opened, tree: Typed, errors: dict[str, str], clash: Clash | Non
         open_slots=_open_slots(len(slots), [*errors, new], len(parts)),
         count=_count(spec),
         picked=picked,
-        seen=_seen(slots, spec, opened.checked.document["variables"], picked),
+        seen=_seen(slots, spec, variables, picked),
+        drawn=draw_message(spec, variables, request.args["draw"]) if "draw" in request.args else None,
     )
 
 

@@ -80,6 +80,7 @@ def _actions(tree: Typed, findings: Findings) -> Document:
         "actions": [_action(row, f"/actions/{index}", findings) for index, row in enumerate(rows)],
         "variables": [_variable(row, f"/variables/{index}", findings) for index, row in variables],
         "composition": _composition(tree["composition"], findings) if composed else None,
+        "lists": form.LISTS.values(tree["lists"], "/lists", findings) if tree["actions:among"] == "ranked" else None,
     }
 
 
@@ -173,6 +174,8 @@ def _arms(tree: Typed, findings: Findings) -> Document:
         fallback = _fallback(row["fallback"], f"/arms/{index}/fallback", findings)
         if policy["type"] == "bandit" and fallback != FallbackSpec().model_dump():
             arm["fallback"] = fallback
+        if policy["type"] == "bandit":
+            arm["apprentice"] = bool(row["apprentice"])
         arms.append(arm | {"policy": policy})
     control = tree["control_arm"]
     chosen = arms[int(control)] if control.isdecimal() and int(control) < len(arms) else None
@@ -199,6 +202,8 @@ def _fallback(typed: Typed, pointer: str, findings: Findings) -> Document:
 
 def _metric(row: Typed, pointer: str, findings: Findings) -> Document:
     names = ["type", *_SOURCES.get(row["source"]["type"], ())]
+    if not row["source"]["field"]:  # only a sum needs one, and asks for it
+        names = [name for name in names if name != "field"]
     simple = [name for name in form.METRIC.fields if name not in ("source", "covariate")]
     result = form.METRIC.values(row, pointer, findings, simple)
     result["source"] = form.SOURCE.values(row["source"], f"{pointer}/source", findings, names)
@@ -245,14 +250,15 @@ def _reasons(rows: list[Typed], values: list[Document], findings: Findings) -> d
 
 
 def _people(tree: Typed, findings: Findings) -> Document:
-    result: Document = form.FORMS["people"].values(tree, "", findings, ["fatigue", "consent", "retention_s"])
-    fatigue = result["fatigue"]
+    result: Document = form.FORMS["people"].values(tree, "", findings, ["fatigue", "repeats", "consent", "retention_s"])
+    fatigue, repeats = result["fatigue"], result["repeats"]
     if not any(fatigue["quiet_hours"].values()):
         del fatigue["quiet_hours"]
     schema = [*enumerate(tree["context_schema"])]
     consent_set = {*result["consent"].values()} != {"unless_denied"}
     return {
         "fatigue": fatigue if fatigue["caps"] or len(fatigue) > 1 else None,
+        "repeats": repeats if repeats["caps"] or "in_a_row" in repeats else None,
         "consent": result["consent"] if consent_set else None,
         "profile": form.PROFILE.values(tree["profile"], "/profile", findings) if tree["profile:kept"] else None,
         "context_schema": [_schema_field(row, f"/context_schema/{index}", findings) for index, row in schema] or None,

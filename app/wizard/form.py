@@ -26,7 +26,10 @@ from app.foundation.pages.format import duration
 NAME = Text(empty="", strip=False)
 FALLBACK = Part({"to": Text("control"), "action": KEY, "margin": percent("10"), "probe": percent("5"), "tell": Flag()})
 ARM = Part(
-    {"key": KEY, "share": percent("0", needed=True), "policy": POLICY, "lineage_of": Text(), "fallback": FALLBACK}
+    {
+        **{"key": KEY, "share": percent("0", needed=True), "policy": POLICY, "lineage_of": Text()},
+        **{"apprentice": Flag(), "fallback": FALLBACK},
+    }
 )
 MESSAGE_TEXT = Part({"locale": KEY, "title": NAME, "body": NAME, "call_to_action": NAME})
 TEMPLATE = Part({"channel": Text(), "asks": Text(), "texts": Rows(MESSAGE_TEXT, ({"locale": "en"},))})
@@ -55,6 +58,7 @@ COMPOSITION = Part(
         "forbidden:second": Text(),
     }
 )
+LISTS = Part({"positions": Number("3", whole=True, needed=True), "reward": Text("position")})
 REWARD = Part(
     {
         "window_s": Duration("1", needed=True, unit="hours"),
@@ -96,6 +100,8 @@ FATIGUE = Part(
         "min_distance_s": Duration(unit="hours"),
     }
 )
+GROUP_CAP = Part({"by": Text("action"), "limit": Number(whole=True, needed=True), "window_s": Duration(needed=True)})
+REPEATS = Part({"in_a_row": Number(whole=True), "by": Text("action"), "caps": Rows(GROUP_CAP)})
 SCHEMA = Part({"name": NAME, "type": Text("text"), "example": Text()})
 PROFILE = Part(
     {
@@ -153,7 +159,8 @@ STEPS: Final[dict[str, tuple[str, dict[str, Kind]]]] = {  # by name: the title, 
     "actions": (
         "Actions",
         {
-            "actions:among": Text("list"),
+            "actions:among": Text("list"),  # or ranked: lists of them; or composed
+            "lists": LISTS,
             "actions": Rows(ACTION),
             "variables": Rows(VARIABLE),
             "composition": COMPOSITION,
@@ -178,7 +185,7 @@ STEPS: Final[dict[str, tuple[str, dict[str, Kind]]]] = {  # by name: the title, 
     "people": (
         "People",
         {
-            "fatigue": FATIGUE,
+            **{"fatigue": FATIGUE, "repeats": REPEATS},
             "consent": Part({name: Text("unless_denied") for name in PURPOSES}),
             "profile:kept": Flag(),
             "profile": PROFILE,
@@ -210,6 +217,8 @@ def begun(document: Typed) -> Typed:
 
 
 def decides_often(document: Typed) -> bool:
-    """True when the draft says that a user decides more than once: it limits messages, or keeps a past of each user."""
-    fatigue = document.get("fatigue", {})
+    """True when the draft says that a user decides more than once: it has limits, or keeps a past of each user."""
+    fatigue, repeats = document.get("fatigue", {}), document.get("repeats", {})
+    if repeats.get("caps") or repeats.get("in_a_row", "").strip():
+        return True
     return bool(fatigue.get("caps") or fatigue.get("min_distance_s", "").strip() or document.get("profile:kept"))

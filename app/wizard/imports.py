@@ -42,8 +42,8 @@ def import_actions(draft_id: int) -> ResponseReturnValue:
         problem = f"That would be {len(rows):,} actions; an experiment has at most {MAX_ACTIONS:,}."
         return _page(opened, text, how, table, problem), 422
     try:
-        taken = tree | {"actions": rows, "actions:among": "list"}
-        drafts.save(process().engine, draft_id, posted_version(), "actions", taken, user().name)
+        taken = tree | {"actions": rows} | ({"actions:among": "list"} if tree["actions:among"] == "composed" else {})
+        drafts.save(process().engine, draft_id, posted_version(), ["actions"], taken, user().name)
     except Conflict as error:
         message = f"{error.detail} Look at the actions as they are now, and take the table again if it still fits."
         return _page(open_draft(draft_id), text, how, table, message), 409

@@ -13,8 +13,8 @@ from app.deciding.arrivals import proposed
 from app.design import drafts, experiments
 from app.design.experiment_config import RewardSpec
 from app.design.pages import definition_words
-from app.foundation.errors import Conflict, LoopwiseError
-from app.foundation.fields import JsonObject
+from app.foundation.errors import Conflict, FieldError, LoopwiseError
+from app.foundation.fields import JsonObject, invalid
 from app.foundation.pages.fields.kinds import Findings, Number, Typed, listed_names, names_as_text
 from app.foundation.pages.typed import posted_version
 from app.foundation.serving import process
@@ -23,9 +23,10 @@ from app.messaging.events.known import known_events
 from app.reporting.pages.planning import form as plan_form
 from app.simulation.pages import rehearsal_form
 from app.wizard import actions as wizard_actions
-from app.wizard import cloning, formula
 from app.wizard import composed as wizard_composed
+from app.wizard import formula, library
 from app.wizard import review as wizard_review
+from app.wizard.beginning import cloning, examples
 from app.wizard.buttons import pressed
 from app.wizard.document import Document, document_of
 from app.wizard.form import FORMS, NAMES
@@ -40,6 +41,19 @@ STEP = f"{DRAFT}/<any({', '.join(NAMES)}):step>"
 def new_draft() -> ResponseReturnValue:
     """Begin a new experiment."""
     draft_id = drafts.create(process().engine, {}, user().name)
+    return redirect(url_for("admin.draft_step", draft_id=draft_id, step="purpose"))
+
+
+@page(f"{DRAFT}/example", "editor", ("POST",))
+def begin_with_example(draft_id: int) -> ResponseReturnValue:
+    """Fill a draft of a new experiment with a template; a name and a hypothesis that were typed stay."""
+    opened, name = open_draft(draft_id), request.form.get("example", "")
+    if name not in examples.EXAMPLES or opened.before is not None:
+        raise invalid((FieldError("/example", "not_a_choice", {"expected": [*examples.EXAMPLES]}),))
+    typed = {name: request.form.get(f"/{name}", "").strip() for name in ("name", "key", "hypothesis")}
+    tree = examples.typed(name) | {name: text for name, text in typed.items() if text}
+    drafts.save(process().engine, draft_id, posted_version(), examples.STEPS, tree, user().name)
+    flash(f"{examples.EXAMPLES[name].title}: give it a name, then change what differs in your product.")
     return redirect(url_for("admin.draft_step", draft_id=draft_id, step="purpose"))
 
 
@@ -106,10 +120,14 @@ def save_step(draft_id: int, step: str) -> ResponseReturnValue:
         tree, more = wizard_actions.posted(opened, do)
     else:
         tree = FORMS[step].of_form(request.form, "")
-        more = _touched(do, pressed(tree, do))
+        more = (
+            library.take(tree, request.form.get("saved_metric", ""))
+            if do == "take"
+            else _touched(do, pressed(tree, do))
+        )
         fill_ids(tree)
     try:
-        saved = drafts.save(process().engine, opened.draft.id, posted_version(), step, tree, user().name)
+        saved = drafts.save(process().engine, opened.draft.id, posted_version(), [step], tree, user().name)
     except Conflict:
         newest = open_draft(opened.draft.id)
         clash = clash_of(newest, _made(newest.tree(step), step), _made(FORMS[step].complete(tree), step))
@@ -117,7 +135,11 @@ def save_step(draft_id: int, step: str) -> ResponseReturnValue:
     except LoopwiseError as error:
         return _shown(opened, step, FORMS[step].complete(tree), problem=error.detail), error.status
     newest = opened_of(saved)
-    return _led_to(newest, step, do, wizard_actions.settled(newest, more) if step == "actions" else more)
+    if step == "actions":
+        more = wizard_actions.settled(newest, more)
+    if do.startswith("keep "):
+        more = library.keep(newest, do[5:])
+    return _led_to(newest, step, do, more)
 
 
 @page(f"{DRAFT}/actions/preview", "editor", ("POST",))
@@ -184,7 +206,7 @@ def _shown(
     if step == "actions":
         show = wizard_composed.show if tree["actions:among"] == "composed" else wizard_actions.show
         return show(opened, tree, errors, clash)
-    more: Look = {}
+    more: Look = {"examples": examples.EXAMPLES if not opened.before and not opened.saved else {}}
     if step == "reward":
         more["worked"] = _worked(opened.checked.document["reward"], tree["reward:example"])
         more |= formula.shown(opened, tree["reward_formula"]["text"])
@@ -197,6 +219,7 @@ def _shown(
         more["names"] = _names(opened, tree)
     if step == "metrics":
         more["known"] = known_events(process().engine)
+        more["library"] = library.listed(tree)
     if step in ("arms", "people"):
         more["action_ids"] = _action_ids(opened)
         more["zones"] = sorted(zones()) if step == "people" else []

@@ -13,11 +13,13 @@ def typed_of(config: Document) -> Typed:
     """Every field of the forms."""
     known = ExperimentConfig.model_validate(config).model_dump(mode="json")
     spec = known.get("composition")
-    tree = WHOLE.of_document({**known, "control_arm": "", "composition": {}})
+    tree = WHOLE.of_document({**known, "control_arm": "", "composition": {}, "lists": known.get("lists") or {}})
     tree["actions"] = [typed_action(action, str(index)) for index, action in enumerate(known["actions"])]
     tree["variables"] = [_typed_variable(variable) for variable in known["variables"]]
     if spec is not None:
         tree |= {"actions:among": "composed", "composition": _typed_composition(spec)}
+    elif known.get("lists") is not None:
+        tree["actions:among"] = "ranked"
     tree |= _typed_arms(known)
     tree["reward:example"] = tree["reward"]["max"]
     feedback = known.get("feedback") or {}

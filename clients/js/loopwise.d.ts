@@ -43,6 +43,8 @@ export interface Asked {
   deferActivation?: boolean;
   timeZone?: string;
   slots?: number;
+  /** True: a trial. It is decided and logged, and counts nowhere. */
+  test?: boolean;
 }
 
 export interface Position {

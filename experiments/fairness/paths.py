@@ -7,7 +7,7 @@ what was drawn would be too small in short stages. This module must never compar
 
 from __future__ import annotations
 
-from math import sqrt
+from math import hypot, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -72,7 +72,9 @@ def stages(chances: FloatArray, drawn: IntArray) -> list[Stage]:
 def excess_change(arm: FloatArray, reference: FloatArray, *, alpha: float = 0.05) -> Change:
     """Compare the changes of the people of two arms, one number each, shapes (n,) and (m,); neither is empty.
 
-    The people of an arm are a random sample; the asymptotic sequence makes the interval hold at every look.
+    The people of an arm are a random sample; the asymptotic sequence makes the interval hold at every look. Where all of them
+    change alike, their spread says nothing of people who were not seen. So the error is never below that of one more person
+    in each arm whose change is 1 apart from theirs: 1 / n each.
     """
     means = float(arm.mean()), float(reference.mean())
     excess = means[0] - means[1]
@@ -81,7 +83,8 @@ def excess_change(arm: FloatArray, reference: FloatArray, *, alpha: float = 0.05
         reason = f"opens at {MIN_PEOPLE} users with two stages in each arm, now {people}"
         return Change(*means, excess, missing(reason), None)
     error = sqrt(float(arm.var(ddof=1)) / len(arm) + float(reference.var(ddof=1)) / len(reference))
-    if error < ROUNDING:
+    if error < ROUNDING and abs(excess) < ROUNDING:
         return Change(*means, excess, missing("nothing changes for anybody"), None)
+    error = max(error, hypot(1 / len(arm), 1 / len(reference)))
     tested = mixture_test(excess, error, mixture_tau(error, len(arm) + len(reference), alpha=alpha), alpha)
     return Change(*means, excess, tested.interval, tested.p_value)

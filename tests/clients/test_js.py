@@ -13,6 +13,10 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from app.accounts.keys import create_key
+from app.deciding.pages.client_snippets import PUBLISHABLE
+from app.deciding.pages.snippets import snippets
+from app.design import experiments
+from app.design.experiment_config import ExperimentConfig
 from tests.service import ROOT, Client, Web, engine_of, query, wait_for
 
 FILE = ROOT / "clients" / "js" / "loopwise.js"
@@ -36,6 +40,7 @@ class Shop(NamedTuple):
     key: str
     client: Client
     database_url: str
+    folder: Path
 
     def token(self, unit: str) -> str:
         return str(self.client.post("/v1/units/token", {"unit_id": unit}).body["unit_token"])
@@ -61,7 +66,7 @@ def shop(web: Web, client: Client, database_url: str, tmp_path_factory: pytest.T
     arms = [{"key": "all", "share": 1.0, "policy": {"type": "fixed", "action": "hello"}}]
     client.make("greet", actions=actions, arms=arms, variables=[{"name": "name", "sample": "Ada"}])
     client.make("choose")
-    yield Shop(origin, f"http://127.0.0.1:{web.port}", key, client, database_url)
+    yield Shop(origin, f"http://127.0.0.1:{web.port}", key, client, database_url, folder)
     server.shutdown()
 
 
@@ -103,6 +108,40 @@ def test_a_page_decides_and_rewards(context: BrowserContext, shop: Shop) -> None
     wait_for(lambda: query(shop.database_url, statement, decision["decisionId"]) == [("stars", 4)], 20, "the feedback")
     stored = "SELECT unit_id, context FROM decisions WHERE id = %s"
     assert query(shop.database_url, stored, decision["decisionId"]) == [("js-1", {"device": "phone"})]
+
+
+@pytest.mark.parametrize("lists", [None, {"positions": 2}, {"positions": 2, "reward": "list"}])
+def test_the_program_of_the_integration_page_runs_in_a_page(
+    context: BrowserContext, shop: Shop, lists: dict[str, Any] | None
+) -> None:
+    key = f"program-{len(lists or {})}"
+    actions = [{"id": "</script><b>"}, {"id": "other", "payload": "</script>"}]
+    shop.client.make(key, actions=actions, lists=lists)
+    (program,) = [one for one in snippets(_config(shop, key), shop.server) if one.name == "web"]
+    text = program.text.replace(PUBLISHABLE, shop.key)
+    page = context.new_page()
+    lines: list[str] = []
+    page.on("console", lambda message: lines.append(message.text))
+    Path(shop.folder, "program.html").write_text(text, encoding="utf-8")
+    page.goto(f"{shop.url}/program.html")
+    rewarded = "SELECT r.decision_id FROM rewards r JOIN experiments e ON e.id = r.experiment_id WHERE e.key = %s"
+    places = 2 if lists and lists.get("reward") == "list" else 1
+    wait_for(lambda: len(query(shop.database_url, rewarded, key)) == places, 20, "the rewards")
+    page.evaluate("1")  # lets the console's lines arrive
+    assert len([line for line in lines if line.startswith("show:")]) == (2 if lists else 1)
+
+
+def _config(shop: Shop, key: str) -> ExperimentConfig:
+    with engine_of(shop.database_url) as engine:
+        return ExperimentConfig.model_validate(experiments.get(engine, key).config)
+
+
+def test_a_page_tries_without_counting(context: BrowserContext, shop: Shop) -> None:
+    page = opened(context, shop, unitId="js-trial")
+    decision = page.evaluate("loopwise.decide('choose', {test: true, fallback: 'z'})")
+    assert decision["logged"] is True
+    stored = "SELECT state FROM decisions WHERE id = %s"
+    assert query(shop.database_url, stored, decision["decisionId"]) == [("trial",)]
 
 
 def test_a_late_decision_is_the_default_and_is_not_reported(context: BrowserContext, shop: Shop) -> None:

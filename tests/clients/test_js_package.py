@@ -23,7 +23,7 @@ console.log(JSON.stringify([await loopwise.decide("tip", { fallback: "plain" }),
 TYPED = """
 import { Loopwise, type Decision, type Reason } from "loopwise-web";
 const loopwise = new Loopwise({ url: "https://loopwise.example", key: "lw_", deadlineMs: 300 });
-const decision: Decision<"plain"> = await loopwise.decide("tip", { fallback: "plain", context: { device: "phone" } });
+const decision: Decision<"plain"> = await loopwise.decide("tip", { fallback: "plain", context: { device: "phone" }, test: true });
 if (decision.logged) console.log(decision.propensity.toFixed(2), decision.decisionId.length);
 else { const reason: Reason = decision.reason; const action: "plain" = decision.action; console.log(reason, action); }
 loopwise.reward(decision, 0.5, { metric: "bought" });

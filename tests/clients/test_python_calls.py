@@ -43,6 +43,17 @@ def test_a_calls_own_candidates_and_exclusions_count(loopwise: Any) -> None:
     assert decision.ineligible == (("second", "excluded"),)
 
 
+def test_a_trial_is_logged_and_counts_nowhere(loopwise: Any, database_url: str) -> None:
+    decision = loopwise.decide(EXPERIMENT, "tester", test=True)
+    (asked,) = loopwise.decide_batch([Question(experiment=EXPERIMENT, unit_id="tester", test=True)])
+    assert (decision.logged, decision.test, asked.test) == (True, True, True)
+    assert loopwise.decide(EXPERIMENT, "tester").test is False
+    stored = "SELECT state, closes_at FROM decisions WHERE id IN (%s, %s)"
+    assert query(database_url, stored, decision.decision_id, asked.decision_id) == [("trial", None)] * 2
+    loopwise.reward(decision, 1.0)
+    assert query(database_url, "SELECT value FROM rewards WHERE decision_id = %s", decision.decision_id) == []
+
+
 def test_the_same_question_gets_the_same_decision(loopwise: Any) -> None:
     first = loopwise.decide(EXPERIMENT, "u", decision_id=loopwise_client.new_id(), default="a")
     assert loopwise.decide(EXPERIMENT, "u", decision_id=first.decision_id) == first

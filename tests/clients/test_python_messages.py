@@ -70,6 +70,14 @@ def test_saying_nothing_is_a_decision_that_has_rewards_and_feedback(loopwise: An
     assert decision.logged and loopwise.reward(decision, 1.0).logged
 
 
+def test_a_message_may_be_a_trial(loopwise: Any, database_url: str) -> None:
+    variables = {"user_name": "Ada", "lessons": 3}
+    decision = loopwise.message("welcome", "tester", variables=variables, test=True)
+    assert decision.logged and decision.test
+    stored = query(database_url, "SELECT state FROM decisions WHERE id = %s", decision.decision_id)
+    assert stored == [("trial",)]
+
+
 def test_the_same_message_id_gets_the_same_message(loopwise: Any) -> None:
     own = loopwise_client.new_id()
     body = {"variables": {"lessons": 3}, "decision_id": own, "defer_activation": True}

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from tests.page_client import Browser, Page
-from tests.service import Client, bandit, make_key, query
+from tests.service import ROOT, Client, bandit, make_key, query
 
 NASTY = 'it\'s "$(touch x)" `y` \\ \U0001f600 \u202e ${z} </pre>'
 COMMANDS = {
+    "client": [sys.executable],
     "curl": ["bash"],
     "python": [sys.executable],
     "personalizer": [sys.executable],
@@ -42,6 +43,17 @@ def experiments(client: Client) -> None:
         {"name": "name", "sample": NASTY.replace("</pre>", ""), "required": True},
         {"name": "lessons", "sample": 3, "required": True},
     ]
+    for reward in ("position", "list"):
+        listed = {"positions": 3, "reward": reward}
+        client.make(
+            f"lists-by-{reward}", actions=actions, arms=bandit(), reward={"window_s": 600.0, "max": 2.5}, lists=listed
+        )
+    client.make("long-lists", actions=[], lists={"positions": 50}, segments=["position", "device"])
+    slots = [
+        {"name": name, "place": "body", "parts": [{"id": part, "texts": {"en": f"{name} {part}"}} for part in "ab"]}
+        for name in ("first", "second")
+    ]
+    client.make("of-parts", actions=[], composition={"slots": slots})
     client.make("speaking", actions=[{"id": "tip", "template": template}], variables=variables)
 
 
@@ -55,7 +67,7 @@ def run(folder: Path, name: str, text: str, key: str | None) -> Any:
     file = folder / f"program.{name}"
     file.write_text(text, encoding="utf-8")
     inherited = {variable: value for variable, value in os.environ.items() if not variable.startswith("LOOPWISE")}
-    environment = inherited | ({"LOOPWISE_KEY": key} if key else {})
+    environment = inherited | {"PYTHONPATH": str(ROOT / "clients" / "python")} | ({"LOOPWISE_KEY": key} if key else {})
     command = [*COMMANDS[name], str(file)]
     return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
 
@@ -75,6 +87,34 @@ def test_a_program_with_a_key_from_the_environment_runs(
     assert len(after) == len(before) + 1
     assert after[-1] == (2.5 if experiment == "snippets" else 1.0,)
     assert [path.name for path in tmp_path.iterdir()] == [f"program.{name}"]
+
+
+@pytest.mark.parametrize("experiment", ["lists-by-position", "lists-by-list", "long-lists"])
+@pytest.mark.parametrize("name", [param for param in NAMES if not {"personalizer", "list"} & {*param.values}])
+def test_a_program_of_lists_shows_and_rewards_the_places(
+    viewer: Browser, database_url: str, tmp_path: Path, name: str, experiment: str
+) -> None:
+    before = _rewards(database_url, experiment)
+    page = viewer.get(f"/admin/experiments/{experiment}/integration")
+    done = run(tmp_path, name, program(page, name), make_key(database_url, "decide", "reward", experiment=experiment))
+    assert done.returncode == 0, done.stderr
+    assert '"position": 2' in done.stdout or '"position":2' in done.stdout or "show: 2" in done.stdout
+    new = _rewards(database_url, experiment)[len(before) :]
+    assert new == (
+        [(2.5,)] * 2 if experiment == "lists-by-list" else [(2.5,)] if experiment == "lists-by-position" else [(1.0,)]
+    )
+
+
+@pytest.mark.parametrize("name", [param for param in NAMES if not {"personalizer", "list"} & {*param.values}])
+def test_a_program_of_a_composed_message_shows_the_message_and_its_parts(
+    viewer: Browser, database_url: str, tmp_path: Path, name: str
+) -> None:
+    before = _rewards(database_url, "of-parts")
+    page = viewer.get("/admin/experiments/of-parts/integration")
+    done = run(tmp_path, name, program(page, name), make_key(database_url, "decide", "reward", experiment="of-parts"))
+    assert done.returncode == 0, done.stderr
+    assert re.search("first [ab]", done.stdout) and re.search("second [ab]", done.stdout)
+    assert len(_rewards(database_url, "of-parts")) == len(before) + 1
 
 
 @pytest.mark.parametrize("name", [param for param in NAMES if not {"personalizer", "list"} & {*param.values}])
@@ -146,6 +186,18 @@ def test_a_list_is_shown_position_by_position_and_only_where_there_are_actions_t
     assert 'id="snippet-list"' not in viewer.get("/admin/experiments/speaking/integration").html
 
 
+def test_the_position_that_loopwise_fills_is_no_field_of_the_apps_context(client: Client, viewer: Browser) -> None:
+    for key, declared in (("fills-position", {}), ("fills-position-of-one", {"positions": 1})):
+        client.make(key, **({"lists": declared} if declared else {}))
+        for n in range(3):
+            assert client.decide(key, f"u{n}", slots=1 if declared else 3, context={"plan": "pro"}).status == 201
+        fields = client.get(f"/v1/experiments/{key}/context").body["fields"]
+        assert [field["name"] for field in fields] == ["plan"]
+    client.make("sends-position")
+    assert client.decide("sends-position", context={"position": "3"}).status == 201
+    assert client.get("/v1/experiments/sends-position/context").body["fields"][0]["name"] == "position"
+
+
 def test_the_program_reports_each_metric_beside_the_reward(
     client: Client, viewer: Browser, database_url: str, tmp_path: Path
 ) -> None:
@@ -188,5 +240,5 @@ def test_programs_for_a_composed_message_send_no_actions_and_exclude_the_persona
     arms = [{"key": "all", "share": 1.0, "policy": {"type": "uniform"}}]
     config = parse_config({"key": "composed", "composition": {"slots": slots}, "arms": arms})
     programs = {snippet.name: snippet for snippet in snippets(config, "http://localhost")}
-    assert list(programs) == ["curl", "python", "javascript"]
+    assert list(programs) == ["client", "curl", "python", "javascript"]
     assert not any("actions" in snippet.text for snippet in programs.values())

@@ -153,7 +153,7 @@ def _watch(walk: Walk) -> None:
     walk.press("Create the experiment")
     walk.press("Start the experiment")
     walk.go(f"{EXAMPLE}/integration")
-    walk.take("integration", "nav.tabs", "#snippet-curl", 700)
+    walk.take("integration", "nav.tabs", "#snippet-client", 700)
     walk.press("Make a key for this experiment")
     _send(walk.url, walk.page.locator("#new-key").inner_text())
     walk.wait_for(f"{EXAMPLE}/results", f"from {PEOPLE:,} settled decisions")
@@ -232,7 +232,7 @@ def _analyse(walk: Walk) -> None:
     walk.go(f"{DEMO}/decisions?arm=learned")
     walk.page.locator("table a[href*='replay']").first.click()
     walk.take("replay", "main h2", ".table-scroll[aria-label='Fields of the context']")
-    walk.take("replay-choice", "main h2:has-text('How it was chosen')", "#contributions")
+    walk.take("replay-choice", "main h2:has-text('How the action was chosen')", "#contributions")
 
 
 def _speak(walk: Walk) -> None:

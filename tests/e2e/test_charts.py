@@ -53,7 +53,7 @@ def test_lines_views_and_explanations_need_no_script(chromium: Browser, site: Si
     page.locator(".help").first.click()
     expect(page.locator(".help-text").first).to_be_visible()
     page.goto(f"{drawn}/integration")
-    page.get_by_role("heading", name="Python", exact=True).click()
+    page.get_by_role("heading", name="Python over HTTP", exact=True).click()
     expect(page.locator("#snippet-python")).to_be_visible()
     expect(page.locator("#snippet-curl")).to_be_hidden()  # one language at a time
     context.close()

@@ -197,7 +197,7 @@ def test_a_decision_is_replayed(boss: Page, site: Site) -> None:
     boss.goto(f"{site.url}{ONE}/decisions")
     boss.locator("table a[href*='replay']").first.click()
     expect(boss.locator(".verdict")).to_contain_text("Recomputing gives the same")
-    expect(boss.get_by_role("heading", name="How it was chosen")).to_be_visible()
+    expect(boss.get_by_role("heading", name="How the action was chosen")).to_be_visible()
 
 
 def test_a_model_is_rolled_back_with_a_reason(boss: Page, site: Site) -> None:

@@ -45,11 +45,11 @@ def test_full_forms_and_their_mistakes_are_accessible_on_a_phone(
         assert not faults(page, axe), address
         assert not wider_than_the_window(page), address
     page.goto(f"{drafts['messages']}/people")
-    page.get_by_label("At most so many messages").first.fill("two")
+    page.get_by_label("Maximum number of messages").first.fill("two")
     page.locator(".wizard-buttons").get_by_role("button", name="Save", exact=True).click()
     expect(page.locator("[id='/fatigue/caps/0/limit-help'] .mistake")).to_be_visible()
     assert not faults(page, axe)
-    page.get_by_label("At most so many messages").first.fill("2")
+    page.get_by_label("Maximum number of messages").first.fill("2")
     page.get_by_label("Time zone").select_option("Europe/Vienna")
     page.locator(".wizard-buttons").get_by_role("button", name="Save", exact=True).click()
     expect(page.get_by_text("Saved.", exact=True)).to_be_visible()

@@ -123,3 +123,17 @@ def test_narrowing_is_found_beyond_the_reference_and_equal_arms_raise_nothing() 
     assert alarms <= 15
     assert "opens at" in excess_change(narrowed[:50], same).interval.reason
     assert "nothing changes" in excess_change(np.zeros(200), np.zeros(200)).interval.reason
+
+
+def test_a_policy_that_narrows_everybody_alike_is_found_and_a_trace_of_it_is_not() -> None:
+    """Everybody has the same change, so that their spread is 0: that is no reason to see nothing, nor to be sure of a trace."""
+    same = np.zeros(120)
+    found = excess_change(np.full(120, -0.95), same)
+    assert (
+        found.p_value is not None
+        and found.p_value < 1e-6
+        and found.interval.covers(-0.95)
+        and (found.interval.high or 0.0) < -0.8
+    )
+    trace = excess_change(np.full(120, -0.007), same)
+    assert (trace.p_value or 0.0) > 0.05 and trace.interval.covers(0.0)

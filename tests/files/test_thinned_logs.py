@@ -6,16 +6,27 @@ from typing import Any
 
 import numpy as np
 import pytest
+import vowpalwabbit
 
+from app.design.experiments import get
 from app.files.exporting import export_log
 from app.files.file_evaluation import EvaluateRequest, evaluate_file
 from app.files.records import AS_EXPORTED, read_decisions
 from app.files.refused import FileRefused
 from app.files.transfer import import_log
+from app.foundation.store.engine import transaction
 from app.off_policy import evaluations
 from app.off_policy.documents import EvaluationResult
 from app.off_policy.evaluation_request import EvaluationRequest
-from tests.lab import Lab
+from app.off_policy.life import warm_start, warming
+from app.off_policy.life.warm_start import WarmStartRequest
+from app.registry import signed_bytes
+from app.registry.store import models
+from bandits.arguments import vw_arguments
+from bandits.encoding import encode_action, encode_context
+from bandits.model import Predictor
+from bandits.policy import BanditPolicy, parse_policy, policy_to_json
+from tests.lab import Lab, arm
 from tests.service import query
 
 EVENTS = 12_000
@@ -102,3 +113,60 @@ def test_a_weight_that_is_none_is_refused(tmp_path: Path, weight: str) -> None:
     path.write_text(f"action,propensity,reward,stands_for\na,0.5,1,{weight}\n", encoding="utf-8")
     with pytest.raises(FileRefused, match="line 2: stands_for is"):
         list(read_decisions(path, "csv", AS_EXPORTED))
+
+
+KINDS = ("k0", "k1", "k2")
+
+
+def _as_vw_reads_it(path: Path, folder: Path, policy: BanditPolicy) -> list[list[float]]:
+    """Vowpal Wabbit learns a file of dsjson by itself, and says what it would choose at each of its lines."""
+    arguments = vw_arguments(policy).replace("--no_stdin", "")
+    for more in (f"-f {folder}/vw.model", f"-t -i {folder}/vw.model -p {folder}/chances"):
+        options = arguments if "-t" not in more else "--quiet --preserve_performance_counters"
+        vowpalwabbit.Workspace(f"{options} --dsjson -d {path} {more}").finish()
+    lines = [line for line in (folder / "chances").read_text().splitlines() if line]
+    named = [dict(part.split(":") for part in line.split(",")) for line in lines]
+    return [[float(chances[str(index)]) for index in range(len(chances))] for chances in named]
+
+
+def test_an_arm_learns_a_thinned_log_with_the_weights_that_vowpal_wabbit_gives_it(lab: Lab, tmp_path: Path) -> None:
+    """The same file, read by Vowpal Wabbit and imported here: the models choose alike, and not as without the weights."""
+    random, names, path = np.random.default_rng(3), [*TRUTH], tmp_path / "log.dsjson"
+    events = []
+    for number in range(300):
+        chosen, kind, pdrop = int(random.integers(2)), int(random.integers(3)), (0.0, 0.5, 0.9)[number % 3]
+        reward = float(random.random() < (0.2 + 0.3 * ((chosen + kind) % 2)))
+        events.append({
+            "_label_cost": 1.0 - reward, "_label_probability": 0.5, "_label_Action": chosen + 1, "_labelIndex": chosen,
+            "Timestamp": f"2026-01-01T00:{number // 60:02d}:{number % 60:02d}Z", "EventId": f"e{number}",
+            "a": [chosen + 1, 2 - chosen], "p": [0.5, 0.5], "pdrop": pdrop,
+            "c": {"kind": KINDS[kind], "_multi": [{"_tag": name, "id": name} for name in names]},
+            "_loopwise": {"id_feature": "id"},
+        })  # fmt: skip
+    path.write_text("\n".join(map(json.dumps, events)) + "\n", encoding="utf-8")
+    policy = parse_policy(
+        {"type": "bandit", "algorithm": "softmax", "parameters": {"interactions": [], "lambda_": 5.0}}
+    )
+    assert isinstance(policy, BanditPolicy)
+    theirs = _as_vw_reads_it(path, tmp_path, policy)
+    alike = tmp_path / "alike.dsjson"
+    alike.write_text("\n".join(json.dumps(event | {"pdrop": 0.0}) for event in events) + "\n", encoding="utf-8")
+    unweighted = _as_vw_reads_it(alike, tmp_path, policy)
+
+    # Here a reward is 1 less the cost, between 0 and 1, so that models learn the very costs of the file.
+    rewarded = [event | {"_label_cost": event["_label_cost"] - 1.0} for event in events]
+    path.write_text("\n".join(map(json.dumps, rewarded)) + "\n", encoding="utf-8")
+    import_log(lab.runtime.engine, path, "read-by-both")
+    lab.make("warm", actions=[{"id": name} for name in names], arms=[arm("learned", 1.0, policy_to_json(policy))])
+    request = WarmStartRequest.model_validate({"arm": "learned", "source": {"experiment": "read-by-both"}})
+    warm_start.ask(lab.runtime.engine, "warm", request, "test")
+    assert warming.run_waiting(lab.runtime.engine, lab.settings) == ["learned"]
+    with transaction(lab.runtime.engine) as connection:
+        (serving,) = models.serving(connection, experiment_id=get(lab.runtime.engine, "warm").id)
+        _, plain = signed_bytes.load(connection, serving.version_id, lab.settings.secret_key)
+    predictor = Predictor(plain, policy)
+    lines = [encode_action(name) for name in names]
+    ours = [predictor.own(encode_context({"kind": event["c"]["kind"]}), lines)[0] for event in events]
+    assert np.abs(np.array(ours) - np.array(theirs)).max() < 1e-5
+    assert np.abs(np.array(theirs) - np.array(unweighted)).max() > 0.01
+    assert lab.audit("warm").ok

@@ -215,4 +215,4 @@ def test_the_page_the_route_and_the_command_say_the_same(
     assert client.call("PUT", "/v1/holdout", {"share": 0.6, "reason": "x"}).status == 422
     printed = loopwise(tmp_path, database_url, "holdout", "--share", "0", "--reason", "over")
     assert "0.00% of all units are held back." in printed.stdout, printed.stderr
-    assert "Nobody is held back" in viewer.get("/admin/holdout").text
+    assert "There is no holdout" in viewer.get("/admin/holdout").text

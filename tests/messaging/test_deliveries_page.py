@@ -30,7 +30,7 @@ def empty(viewer: Browser, admin: Browser) -> tuple[Page, Page]:
 def test_empty_pages_explain_their_content(empty: tuple[Page, Page]) -> None:
     log, hooks = empty
     assert log.status == 200 and "No delivery yet" in log.text
-    assert hooks.status == 200 and "There is none yet" in hooks.text
+    assert hooks.status == 200 and "There are no webhooks yet" in hooks.text
 
 
 def test_only_an_administrator_manages_webhooks(viewer: Browser, editor: Browser, admin: Browser) -> None:

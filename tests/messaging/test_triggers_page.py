@@ -47,7 +47,7 @@ def empty(viewer: Browser, loop: Triggers) -> Page:
 
 def test_the_empty_page_explains_triggers(empty: Page, editor: Browser) -> None:
     assert empty.status == 200 and "No trigger yet" in empty.text and "no lesson for three days" in empty.text
-    assert "Make the first trigger" not in empty.text  # a viewer only reads
+    assert "Create the first trigger" not in empty.text  # a viewer only reads
 
 
 def test_a_viewer_changes_nothing(viewer: Browser, loop: Triggers) -> None:
@@ -68,7 +68,7 @@ def test_a_trigger_is_created_without_json_and_described_in_words(editor: Browse
         "3 failed within 2 days",
         'plan is one of pro, "5"',
         "name ← user.name",
-        "It is paused",
+        "This trigger is paused",
         "not fired yet",
     ):
         assert words in page.text, words
@@ -174,7 +174,7 @@ def test_a_trigger_is_changed_started_paused_and_deleted_after_confirmation(edit
     assert "runs now" in editor.post("/admin/triggers/three-fails/move", {"do": "start"}).text
     assert "is paused now" in editor.post("/admin/triggers/three-fails/move", {"do": "pause"}).text
     confirmation = editor.get("/admin/triggers/three-fails/delete")
-    assert "Firings that wait for their time are skipped" in confirmation.text
+    assert "Waiting firings are skipped" in confirmation.text
     assert "is deleted" in editor.post("/admin/triggers/three-fails/delete").text
     assert editor.get("/admin/triggers/three-fails").status == 404
     assert "deleted a trigger" in admin.get("/admin/audit-log").text
@@ -206,7 +206,7 @@ def test_a_dry_run_shows_days_and_units_and_sends_nothing(editor: Browser, viewe
     for n in range(3):
         loop.report({"event_id": f"s{n}", "unit_id": f"seer-{n % 2}", "name": "seen", "occurred_at": ago(days=n)})
     page = viewer.get("/admin/triggers/would/dry-run")
-    assert page.status == 200 and "Whom it would have reached" in page.text and "seer-1" in page.text
+    assert page.status == 200 and "Who it would have reached" in page.text and "seer-1" in page.text
     assert "3 firings" in page.text and "2 units" in page.text and page.html.count("chart fluid") == 1
     assert f"{ago(days=1):%Y-%m-%d} 1 1" in page.text  # the table under the chart
     seen = {

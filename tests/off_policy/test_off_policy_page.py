@@ -54,7 +54,7 @@ def stored(database_url: str) -> dict[str, Any]:
 
 def test_a_viewer_reads_and_changes_nothing(viewer: Browser) -> None:
     page = viewer.get(PAGE)
-    assert page.status == 200 and "Nothing was evaluated yet." in page.text and "Define a candidate" not in page.text
+    assert page.status == 200 and "No evaluations yet." in page.text and "Define a candidate" not in page.text
     for action in ("candidates", "remove", "evaluate", "stage"):
         assert viewer.post(f"{PAGE}/{action}", {**LEARNS, "candidate": "bagging", "share": "5"}).status == 403
 
@@ -64,6 +64,11 @@ def test_candidates_of_every_kind_are_stored_as_typed(editor: Browser, database_
         LEARNS,
         {"/key": "always-b", "/policy/type": "fixed", "/policy/action": "b"},
         {"/key": "coin", "/policy/type": "uniform"},
+        {"/key": "own-rule", "/policy/type": "first_action"},
+        {
+            **{"/key": "bounded", "/policy/type": "bandit", "/policy/algorithm": "squarecb"},
+            **{"/policy/exposure/by": "size", "/policy/exposure/least": "12.5"},
+        },
         {"/key": "scaled", "/policy/type": "bandit", "/policy/algorithm": "squarecb", "/policy/scaling": "yes"},
         {"/key": "first", "/policy/type": "model", "/model/arm": "learned", "/model/version": "1"},
     ]
@@ -78,7 +83,10 @@ def test_candidates_of_every_kind_are_stored_as_typed(editor: Browser, database_
     assert found["bagging"]["features_off"] == ["n"]
     assert found["first"]["model"] == {"arm": "learned", "version": 1}
     assert found["scaled"]["policy"]["scaling"] is True
-    editor.post(f"{PAGE}/remove", {"candidate": "scaled"})
+    assert found["own-rule"]["policy"] == {"type": "first_action"}
+    assert found["bounded"]["policy"]["exposure"] == {"by": "size", "least": 0.125}
+    for name in ("scaled", "own-rule", "bounded"):
+        editor.post(f"{PAGE}/remove", {"candidate": name})
     assert found["always-b"]["policy"] == {"type": "fixed", "action": "b"}
 
 
@@ -92,7 +100,7 @@ def test_candidates_of_every_kind_are_stored_as_typed(editor: Browser, database_
         ({"/key": "uniform"}, "names a built-in policy"),
         ({"/key": "with space"}, "Give letters, digits"),
         ({"/policy/algorithm": "magic"}, "Give one of"),
-        ({"/policy/type": "magic"}, "Give one of fixed, uniform, bandit."),
+        ({"/policy/type": "magic"}, "Give one of fixed, uniform, first_action, bandit."),
         ({"/policy/parameters/interactions": ["x*y"]}, "Give a list without repeats"),
         ({"/policy/type": "fixed", "/policy/action": "zebra"}, "No action of this experiment has this id."),
         ({"/policy/type": "model", "/model/arm": "learned", "/model/version": "99"}, "has no model version 99."),
@@ -113,7 +121,7 @@ def test_a_mistake_stands_beside_its_field_and_nothing_typed_is_lost(
 
 def test_an_evaluation_is_asked_for_shows_its_progress_and_then_the_report(editor: Browser, database_url: str) -> None:
     asked = editor.post(f"{PAGE}/evaluate")
-    assert "is waiting and starts within seconds" in asked.text
+    assert "is queued and starts within seconds" in asked.text
     (where,) = re.findall(r'data-poll="([^"]+)"', asked.html)
     waiting = editor.get(where.replace("&amp;", "&"))
     assert waiting.status == 200 and "<progress" in waiting.html and "<html" not in waiting.html

@@ -104,7 +104,7 @@ def test_the_page_asks_and_draws_the_frontier(lab: Lab, priced: str, web: Web, v
     wrong = analyst.post(
         f"{PAGE}/price", {"arm": "control", "by": "supplier", "bound": "least"}, token=analyst.token(PAGE)
     )
-    assert wrong.status == 422 and "The question was not asked" in wrong.text
+    assert wrong.status == 422 and "Nobody has asked for this yet" in wrong.text
     asked = analyst.post(
         f"{PAGE}/price", {"arm": "learned", "by": "supplier", "bound": "parity"}, token=analyst.token(PAGE)
     )

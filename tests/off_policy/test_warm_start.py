@@ -221,7 +221,7 @@ def test_the_page_shows_what_agrees_before_anything_is_asked(
         refused = editor.post(address, form | wrong)
         assert refused.status == 422 and "is-invalid" in refused.html, wrong
     done = editor.post(address, form | {"begin": "1"})
-    assert "waits for the worker" in done.text
+    assert "waiting for the worker" in done.text
     assert "learned" in warming.run_waiting(lab.runtime.engine, lab.settings)
     assert "began with it" in editor.get(address).text
     assert "the log of experiment old" in editor.get("/admin/experiments/paged/policy").text

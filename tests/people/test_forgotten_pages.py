@@ -142,7 +142,7 @@ def test_withheld_purposes_dropped_fields_and_messages_are_shown(loop: Loop, cli
         assert answer.status == 201, answer.raw
     page = viewer.get(f"{ONE}/asks/replay?id=refuser")
     for words in (
-        "What there was no consent to",
+        "What the person did not consent to",
         "personalise : the control's answer was given",
         "None was used and none is stored",
         "got the answer of an arm that does not look at the person: plain",

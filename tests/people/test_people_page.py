@@ -27,9 +27,9 @@ def empty(admin: Browser) -> Page:
 
 
 def test_an_empty_page_says_where_consent_comes_from(empty: Page, admin: Browser, loop: Loop) -> None:
-    assert empty.status == 200 and "has not been counted yet" in empty.text and "Nobody was erased yet" in empty.text
+    assert empty.status == 200 and "has not been counted yet" in empty.text and "No erasures yet" in empty.text
     consent_counts.compute(loop.runtime.engine)
-    assert "Nobody said anything yet" in admin.get("/admin/people").text
+    assert "Nobody has answered yet" in admin.get("/admin/people").text
 
 
 def test_people_are_an_administrators_business(viewer: Browser, editor: Browser, database_url: str) -> None:
@@ -57,14 +57,14 @@ def test_one_unit_is_looked_up_and_its_file_downloaded(admin: Browser, loop: Loo
     say(loop, HOSTILE, personalise="granted", message="denied")
     page = admin.get(f"/admin/people/unit?id={quote(HOSTILE)}")
     assert page.status == 200 and HOSTILE in page.text and "<script>alert" not in page.html
-    assert "message denied they may be sent messages" in page.text and "learn nothing said" in page.text
+    assert "message denied they may be sent messages" in page.text and "learn no answer" in page.text
     file = admin.get(f"/admin/people/unit/file?id={quote(HOSTILE)}")
     assert file.headers["Content-Type"] == "application/json" and "attachment" in file.headers["Content-Disposition"]
     stored = json.loads(file.raw)
     assert [decision["context"] for decision in stored["decisions"]] == [{"plan": HOSTILE}] and len(
         stored["ledger"]
     ) == 2
-    assert "No line" in admin.get("/admin/people/unit?id=nobody").text
+    assert "No entries" in admin.get("/admin/people/unit?id=nobody").text
     for odd in ("", "x" * 2000, "\u00e4" * 600):
         page = admin.get(f"/admin/people/unit?id={quote(odd)}")
         assert page.status == 422 and "1 to 500 characters" in page.text

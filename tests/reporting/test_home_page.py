@@ -65,10 +65,11 @@ def test_ones_own_experiments_come_first_with_a_small_line(better: str, lab: Lab
 
 def test_a_result_is_shown_only_with_its_interval(better: str, lab: Lab, viewer: Browser) -> None:
     assert re.search(r"\+\d+\.\d% Reward per decision, treated \+", row_of(viewer.get("/admin/").html, better))
-    lab.make("few", arms=AB, control_arm="control", decision_rule={"planned_units": 100})
+    lab.make("few", arms=AB, control_arm="control", decision_rule={"planned_units": 100, "min_days": 7})
     lab.play("few", [{"unit_id": f"u{n}"} for n in range(38)], lambda *_: 1.0)
     results.compute(lab.runtime.engine, "few")
     assert "no result yet, 38% of planned sample" in row_of(viewer.get("/admin/").html, "few")
+    assert re.search(r"expected end 20\d\d-\d\d-\d\d", row_of(viewer.get("/admin/").html, "few"))
     assert "38 of 100 users planned (38%) are settled" not in viewer.get("/admin/").text
     activity.compute(lab.runtime.engine, "few")
     assert "38 of 100 users planned (38%) are settled." in viewer.get("/admin/experiments/few/").text

@@ -48,6 +48,23 @@ def test_a_rule_that_stops_before_the_sample_is_complete_is_said() -> None:
     assert not seen(10, 500, planned_units=1000, max_days=21).too_slow
 
 
+def test_the_end_is_expected_in_a_few_words_while_it_lies_ahead() -> None:
+    begun = datetime.now(UTC) - timedelta(days=2)
+
+    def words(units: int, **rule: Any) -> tuple[str, str]:
+        given = progress({"planned_units": 1000, **rule}, 2, units, begun, datetime.now(UTC))
+        return sentences.expected_end(given), sentences.progress(given)
+
+    week = (begun + timedelta(days=7)).date().isoformat()
+    assert words(200, min_days=0)[0] == f"expected end {(begun + timedelta(days=10)).date().isoformat()}"
+    short, long = words(2000, min_days=7)
+    assert short == f"expected end {week}" and f"no verdict before {week}, when its least time has passed" in long
+    assert words(2000, min_days=1)[0] == "" and "no verdict before" not in words(2000, min_days=1)[1]
+    assert words(0)[0] == ""
+    stops = f"the rule stops it on {week}, before the sample is complete"
+    assert words(200, min_days=0, max_days=7)[0] == stops
+
+
 def test_nothing_is_expected_before_the_start_and_when_clocks_differ() -> None:
     assert progress({}, 2, 10, None, START).ends_at is None
     assert progress({}, 2, 10, START, START - timedelta(seconds=5)).ends_at is None

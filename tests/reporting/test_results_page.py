@@ -130,7 +130,7 @@ def test_looks_checks_and_shares_are_there(shop: str, viewer: Browser) -> None:
 
 def test_a_split_shows_every_segment_and_warns(shop: str, viewer: Browser) -> None:
     page = viewer.get("/admin/experiments/shop/results?segment=country")
-    assert "Many small segments find differences by chance" in page.text
+    assert "Many small segments show differences by chance" in page.text
     for name in ("country = at", "country = de", "country = (none)", "all, weighted alike"):
         assert f"treated, {name}" in page.text, name
 
@@ -139,7 +139,7 @@ def test_a_split_shows_every_segment_and_warns(shop: str, viewer: Browser) -> No
     ("method", "said"),
     [
         ("sequential", "peek-safe intervals"),
-        ("fixed", "Use it only if you decided"),
+        ("fixed", "Use it only if you planned"),
         ("bayes", "chance to be the best"),
     ],
 )

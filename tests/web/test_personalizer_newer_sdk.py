@@ -14,6 +14,7 @@ from azure.core.exceptions import HttpResponseError, ResourceExistsError, Resour
 from azure.core.pipeline.transport import AsyncioRequestsTransport
 
 from app.off_policy.evaluations import run_waiting
+from app.verification.audit import audit_experiment
 from tests.service import Client, Loop, Web, bandit, engine_of, make_key, query, settings
 from tests.web.personalizer import ACTIONS, ALL, CONTEXT, make
 
@@ -112,12 +113,45 @@ def test_an_experiment_that_has_run_keeps_its_reward_and_what_loopwise_has_not_i
     with pytest.raises(ResourceExistsError, match="reward"):
         sdk.admin.update_service_configuration({**before, "rewardWaitTime": "PT2H"})
     for name, value in (
-        ("learningMode", "Apprentice"),
+        ("learningMode", "LoggingOnly"),
         ("isAutoOptimizationEnabled", True),
         ("logMirrorEnabled", True),
         ("modelExportFrequency", "PT1M"),
     ):
-        assert name in _refused(sdk.admin.update_service_configuration, {**before, name: value})
+        said = _refused(sdk.admin.update_service_configuration, {**before, name: value})
+        assert (name if name != "learningMode" else "LoggingOnly") in said
+
+
+def test_the_learning_mode_is_the_apprentice_of_the_arm_both_ways(sdk: Any, database_url: str) -> None:
+    before = sdk.admin.get_service_configuration()
+    after = sdk.admin.update_service_configuration({**before, "learningMode": "Apprentice"})
+    assert after == before | {"learningMode": "Apprentice"} == sdk.admin.get_service_configuration()
+    for number, first in enumerate(ACTIONS):
+        others = [action for action in ACTIONS if action is not first]
+        answer = sdk.events.rank({"actions": [first, *others], "eventId": f"apprentice-{number}"})
+        assert answer["rewardActionId"] == first["id"]
+        assert [action["probability"] for action in answer["ranking"]] == [1.0, 0.0, 0.0]
+    slots = [{"id": name, "baselineAction": first} for name, first in (("a", "salad"), ("b", "pasta"), ("c", "salad"))]
+    answer = sdk.events.rank_multi_slot({"actions": ACTIONS, "slots": slots, "eventId": "baselines"})
+    assert [slot["rewardActionId"] for slot in answer["slots"]] == ["salad", "pasta", "ice cream"]
+    rows = query(database_url, "SELECT eligible FROM decisions WHERE id LIKE 'baselines%%' ORDER BY id")
+    assert rows == [(["salad", "ice cream", "pasta"],), (["pasta", "ice cream"],), (["ice cream"],)]
+    on = sdk.admin.update_service_configuration({**before, "learningMode": "Online"})
+    assert on == before
+    answer = sdk.events.rank({"actions": ACTIONS, "eventId": "switched-on"})
+    assert all(action["probability"] < 1.0 for action in answer["ranking"])
+    with engine_of(database_url) as engine:
+        assert audit_experiment(engine, settings(database_url), "newer").findings == []
+
+
+def test_an_experiment_in_which_nothing_learns_only_logs(web: Web, client: Client, database_url: str) -> None:
+    make(client, "logs-only", arms=[{"key": "all", "share": 1.0, "policy": {"type": "first_action"}}])
+    sdk = _sdk(web, database_url, "logs-only")
+    before = sdk.admin.get_service_configuration()
+    assert (before["learningMode"], before["explorationPercentage"]) == ("LoggingOnly", 0.0)
+    assert sdk.admin.get_policy()["name"] == "first action"
+    assert "LoggingOnly" in _refused(sdk.admin.update_service_configuration, {**before, "learningMode": "Apprentice"})
+    assert sdk.events.rank({"actions": ACTIONS})["rewardActionId"] == "pasta"
 
 
 def test_the_policy_is_read_replaced_and_reset_in_words_of_vowpal_wabbit(draft: Any) -> None:

@@ -83,6 +83,20 @@ def test_the_allowed_combinations_are_counted_and_described(draft: Draft) -> Non
     assert "20% get every combination equally often" in review
 
 
+def test_a_message_is_drawn_by_chance_and_another_one_when_asked_again(draft: Draft) -> None:
+    page = subject_and_tone(draft, "by-chance")
+    assert "A message drawn by chance" not in page.text
+    drawn = set()
+    for _ in range(25):
+        page = draft.save("actions", do="draw")
+        match = re.search(r'id="drawn".*?<code>(.*?)</code>', page.html, re.S)
+        assert match and "Try again" in page.text
+        drawn.add(html.unescape(match[1]))
+        assert "nothing" not in match[1] or "It says nothing to this person." in page.text
+    assert len(drawn) > 1
+    assert drawn <= {"subject=hello|tone=warm", "subject=news|tone=warm", "subject=news|tone=brisk", "nothing"}
+
+
 def test_a_message_is_composed_in_the_wizard_and_decided(draft: Draft, client: Client) -> None:
     subject_and_tone(draft, "built")
     assert draft.save("review", do="publish").address == "/admin/experiments/built/integration"
@@ -394,7 +408,7 @@ def test_a_learning_arm_that_has_run_fixes_the_kind_of_experiment_and_the_page_s
     client.make("ran-list", arms=bandit())
     for key, words, other in (
         ("ran", "stays with a message composed of parts", "list"),
-        ("ran-list", "stays with a list of actions", "composed"),
+        ("ran-list", "stays with actions", "composed"),
     ):
         page = change_of(editor, key).show("actions")
         assert f"{words}: the policies of its arms learned are fixed" in page.text

@@ -116,6 +116,7 @@ MESSAGES = definition(
         "quiet_hours": {"start": "22:00", "end": "08:00", "time_zone": "Europe/Vienna"},
         "min_distance_s": 5400.0,
     },
+    repeats={"in_a_row": 2, "by": "kind", "caps": [{"limit": 3, "window_s": 86400.0}]},
     consent={"learn": "if_granted", "message": "if_granted"},
     profile={"recency": False, "tags": True, "half_life_s": 100.0, "lookback": 7},
     context_fields=[
@@ -142,7 +143,13 @@ MESSAGES = definition(
 EMPTY = definition(
     "empty", fatigue={}, consent={}, profile={}, context_fields=[], feedback={}, actions=[{"id": "a"}, {"id": "b"}]
 )
-PARTLY = definition("partly", feedback={"limit": 5}, fatigue={"min_distance_s": 1.0}, consent={"learn": "if_granted"})
+PARTLY = definition(
+    "partly",
+    repeats={"caps": [{"by": "size", "limit": 1, "window_s": 60.0}]},
+    feedback={"limit": 5},
+    fatigue={"min_distance_s": 1.0},
+    consent={"learn": "if_granted"},
+)
 NO_REASON = definition("no-reason", feedback={"reasons": {}}, profile={"actions": False})
 COMPOSED = definition(
     "composed",
@@ -532,3 +539,15 @@ def test_bounds_are_typed_in_rows_and_their_errors_stand_beside_them() -> None:
     problems = check(draft(key="fair", arms=arms)).problems
     assert "/arms/0/policy/diversity" in problems and "/arms/0/policy/exposure/parity" in problems
     assert problems["/arms/1/policy/exposure/by"] == "Name a feature of the actions, or action."
+
+
+def test_limits_on_repeats_are_typed_in_rows_and_wrong_ones_have_an_error_beside_their_field() -> None:
+    draft: Typed = {"key": "again", "repeats": {"in_a_row": "2", "by": "kind"}}
+    assert document_of(draft, Findings())["repeats"] == {"in_a_row": 2, "by": "kind", "caps": []}
+    assert document_of({"key": "again"}, Findings())["repeats"] is None
+    row = {"by": "kind", "limit": "3", "window_s": "2", "window_s:unit": "days"}
+    (cap,) = document_of({"key": "again", "repeats": {"caps": [row]}}, Findings())["repeats"]["caps"]
+    assert cap == {"by": "kind", "limit": 3, "window_s": 172_800.0}
+    wrong: Typed = {"repeats": {"in_a_row": "0", "caps": [row | {"limit": ""}, row | {"window_s": "9999"}]}}
+    problems = check(typed_of(definition("again")) | wrong).of("people")
+    assert set(problems) == {"/repeats/in_a_row", "/repeats/caps/0/limit", "/repeats/caps/1/window_s"}

@@ -62,3 +62,12 @@ def test_a_world_that_cannot_be_is_not_offered_as_a_file(draft: Draft) -> None:
     draft.save("plan", {"/plan/value": "90", "/plan/effect": "30"})
     answer = draft.browser.get(f"{draft.base}/world.json")
     assert answer.status == 422 and "keep them between 0 and 1" in answer.text
+
+
+def test_a_plan_with_fewer_users_than_the_rule_asks_for_is_a_warning_in_the_review(draft: Draft) -> None:
+    complete(draft, "small-plan")
+    draft.save("metrics", {"/decision_rule/planned_units": "250", "/decision_rule/min_units": "100"})
+    words = "You plan 250 users, but the rule asks for 100 in each of 3 arms, 300 in all"
+    assert words in draft.show("review").text
+    draft.save("metrics", {"/decision_rule/planned_units": "300"})
+    assert "You plan 300" not in draft.show("review").text

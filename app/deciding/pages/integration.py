@@ -9,12 +9,13 @@ from app.accounts import keys
 from app.accounts.keys import NewKey
 from app.accounts.pages.access import page, user
 from app.deciding.arrivals import arrivals, seen_context
-from app.deciding.pages.snippets import LISTED, reported, snippets
+from app.deciding.pages.snippet_inputs import LISTED, reported
+from app.deciding.pages.snippets import snippets
 from app.design import experiments
 from app.design.experiment_config import ExperimentConfig
 from app.design.metric_config import EventSource
 from app.design.pages.experiment import experiment_page
-from app.foundation.pages.format import duration, number
+from app.foundation.pages.format import duration, number, plural
 from app.foundation.pages.forms import public_url
 from app.foundation.serving import process
 
@@ -54,6 +55,7 @@ def expected(config: ExperimentConfig) -> list[tuple[str, str]]:
     limits = f"from {number(reward.min)} to {number(reward.max)}, within {duration(reward.window_s)} of the decision"
     lines = [
         ("May be chosen", ", ".join(actions[:LISTED]) + more if actions else "what your app sends as actions"),
+        *_list_lines(config),
         ("Reward", f"{limits}; without one the decision counts as {number(reward.default)}"),
     ]
     names = sorted({name for metric in config.metrics for name in reported(metric)})
@@ -68,6 +70,24 @@ def expected(config: ExperimentConfig) -> list[tuple[str, str]]:
         names_kept = ", ".join(field.name for field in config.context_fields) or "nothing"
         lines.append(("Kept of the context", f"{names_kept}; anything else is dropped"))
     return lines
+
+
+def _list_lines(config: ExperimentConfig) -> list[tuple[str, str]]:
+    """What an app of lists has to send; nothing for single actions."""
+    if config.lists is None:
+        return []
+    positions = plural(config.lists.positions, "position")
+    told = (
+        "what the whole list earned, for each of its positions"
+        if config.lists.reward == "list"
+        else "what each position earned"
+    )
+    return [
+        (
+            "List",
+            f"{positions}: send slots {config.lists.positions}. Each position has a decision_id of its own; report {told}",
+        )
+    ]
 
 
 def _page(key: str, new: NewKey | None) -> str:

@@ -35,7 +35,8 @@ class Arrivals(NamedTuple):
 
 _CONTEXTS = text(
     """
-    SELECT unit_id, context FROM decisions
+    SELECT unit_id, context, id ~ '#[0-9]+$' AND context ->> 'position' = substring(id FROM '#([0-9]+)$') AS later
+    FROM decisions
     WHERE experiment_id = :id AND erased_at IS NULL AND NOT coalesce('personalise' = ANY(withheld), false)
     ORDER BY decided_at DESC LIMIT :most
     """
@@ -63,7 +64,15 @@ def arrivals(connection: Connection, experiment_id: int) -> Arrivals:
     )
 
 
-def contexts(connection: Connection, experiment_id: int, most: int) -> list[tuple[str, JsonValue]]:
-    """(unit, context) of the newest decisions, without those of people who declined or were erased."""
+class SeenDecision(NamedTuple):
+    """The context of a decision."""
+
+    unit_id: str
+    context: JsonValue
+    later: bool  # it is a later position of a list
+
+
+def contexts(connection: Connection, experiment_id: int, most: int) -> list[SeenDecision]:
+    """The contexts of the newest decisions, without those of people who declined or were erased."""
     rows = connection.execute(_CONTEXTS, {"id": experiment_id, "most": most})
-    return [(row.unit_id, row.context) for row in rows]
+    return [SeenDecision(row.unit_id, row.context, bool(row.later)) for row in rows]

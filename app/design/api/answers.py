@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from app.content.composition_config import CompositionSpec
 from app.content.message_config import VariableSpec
 from app.design.context.schema import SchemaField
-from app.design.experiment_config import ArmSpec, RewardSpec, VariantSpec
+from app.design.experiment_config import ArmSpec, ListSpec, RewardSpec, VariantSpec
 from app.design.feedback_config import FeedbackSpec
 from app.design.metric_config import DecisionRule, MetricSpec
 from app.design.people_config import ConsentSpec, ContextField, FatigueSpec, ProfileSpec
@@ -35,6 +35,7 @@ class ExperimentAnswer(BaseModel):
     hypothesis: str
     actions: list[VariantSpec]
     composition: CompositionSpec | None = Field(default=None, description="Not there when the message is not composed.")
+    lists: ListSpec | None = Field(default=None, description="Not there when the app asks for single actions.")
     variables: list[VariableSpec]
     arms: list[ArmSpec]
     control_arm: str | None

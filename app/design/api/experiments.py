@@ -10,7 +10,7 @@ from app.content.message_config import VariableSpec
 from app.design import experiments
 from app.design.api import answers
 from app.design.context.schema import SchemaField
-from app.design.experiment_config import ArmSpec, ExperimentConfig, RewardFormula, RewardSpec, VariantSpec
+from app.design.experiment_config import ArmSpec, ExperimentConfig, ListSpec, RewardFormula, RewardSpec, VariantSpec
 from app.design.feedback_config import FeedbackSpec
 from app.design.life import approvals, archiving, labels
 from app.design.metric_config import DecisionRule, MetricSpec
@@ -52,6 +52,7 @@ class Patch(Model):
     actions: list[VariantSpec] | None = None
     variables: list[VariableSpec] | None = None
     composition: CompositionSpec | None = None
+    lists: ListSpec | None = None
     arms: list[ArmSpec] | None = None
     control_arm: str | None = None
     reward: RewardSpec | None = None

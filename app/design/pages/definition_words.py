@@ -42,6 +42,8 @@ PROFILE = (
     ("tags", "the same for each tag of the actions (their feature “tags”)"),
 )
 
+LEARNED = "what is learned to work best for them"
+FIRST = "the first action of each call"
 ROUNDING = 1e-9  # a percentage this near to a whole number is shown as one
 
 
@@ -51,6 +53,7 @@ def paragraph(config: ExperimentConfig) -> str:
     learning = [arm for arm in config.arms if arm.policy["type"] == "bandit"]
     parts = [
         f"Each time your app asks, Loopwise {_chooses(config)}.",
+        *_list_words(config),
         f"Users are split for good: {listed([_arm(arm, config) for arm in config.arms if arm.share > 0])}.",
     ]
     if learning:
@@ -69,6 +72,10 @@ def paragraph(config: ExperimentConfig) -> str:
 
 def _chooses(config: ExperimentConfig) -> str:
     spec, actions = config.composition, config.all_actions()
+    if spec is None and config.lists is not None:
+        among = f"the {plural(len(actions), 'action')}" if actions else "the actions that your app sends with each call"
+        of = f"a list of {plural(config.lists.positions, 'different action')}"
+        return f"answers with {of} from {among}, one position after the other"
     if spec is None:
         return f"chooses among {plural(len(actions), 'action') if actions else 'the actions that your app sends with each call'}"
     slots = listed([slot.name for slot in spec.slots])
@@ -87,10 +94,28 @@ def _arm(arm: ArmSpec, config: ExperimentConfig) -> str:
     kind = arm.policy["type"]
     what = f"every {noun_of(config)} equally often"
     if kind == "fixed":
-        what = f"always “{apart(str(arm.policy['action']))}”"
+        action = apart(str(arm.policy["action"]))
+        what = f"always “{action}”" if config.lists is None else f"“{action}” first and then any other equally often"
+    elif kind == "first_action":
+        what = FIRST
     elif kind == "bandit":
-        what = "what is learned to work best for them"
+        what = FIRST + ", which is imitated until it is switched on" if arm.apprentice else LEARNED
     return f"{share} get {what} (arm “{arm.key}”{role})"
+
+
+LIST_REWARDS = {
+    "position": "Your app reports what each position earned",
+    "list": "Your app reports what the whole list earned, for each of its positions",
+}
+
+
+def _list_words(config: ExperimentConfig) -> list[str]:
+    """How lists are rewarded; nothing for single actions."""
+    return (
+        []
+        if config.lists is None
+        else [f"{LIST_REWARDS[config.lists.reward]}; each position is a decision of its own."]
+    )
 
 
 def _reward_words(reward: RewardSpec) -> str:
@@ -168,9 +193,20 @@ def warnings(config: ExperimentConfig) -> list[str]:
         lines.append("Only one arm gets users: there is nothing to compare it with.")
     if config.control_arm is None:
         lines.append(f"No control is chosen: others will be compared with the first arm, {config.arms[0].key}.")
+    rule, arms = config.decision_rule, len([arm for arm in config.arms if arm.share > 0])
+    if rule.planned_units is not None and rule.planned_units < rule.min_units * arms:
+        lines.append(
+            f"You plan {plural(rule.planned_units, 'user')}, but the rule asks for {number(rule.min_units)} in each of "
+            f"{plural(arms, 'arm')}, {number(rule.min_units * arms)} in all: it gives no verdict at the end of your plan."
+        )
     actions = config.all_actions()
     if not actions:
         lines.append("There are no actions here: every call of your app has to send its own.")
+    elif config.lists is not None and config.lists.positions > len(actions):
+        lines.append(
+            f"{plural(len(actions), 'action')} cannot fill {plural(config.lists.positions, 'position')}: "
+            "the lowest positions stay empty."
+        )
     elif len(actions) == 1:
         lines.append(f"With one {noun_of(config)} there is nothing to choose.")
     if learning and not any(action.features for action in actions):

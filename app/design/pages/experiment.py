@@ -22,6 +22,7 @@ from app.registry.store.experiments import StoredExperiment
 TABS = (
     ("overview", "Overview"),
     ("results", "Results"),
+    ("slots", "Positions and parts"),
     ("whom", "What works for whom"),
     ("fairness", "Fairness"),
     ("feedback", "Feedback"),
@@ -53,7 +54,7 @@ def experiment_page(
         "config": config,
         "key": key,
         "tab": tab,
-        "tabs": TABS,
+        "tabs": _tabs(config),
         "state": promoted if stored.status == "running" else stored.status,
         "first_window": first_window(process().engine, stored),
         "starred": key in labels.starred(process().engine, user().id),
@@ -62,6 +63,12 @@ def experiment_page(
         "paused": trail.last_pause(process().engine, stored) if stored.status == "paused" else None,
     }
     return render_template(template, **frame, **values)
+
+
+def _tabs(config: ExperimentConfig) -> list[tuple[str, str]]:
+    """The tabs of an experiment; positions and parts have one only where there are some."""
+    words = "Parts" if config.composition else "Positions" if config.lists else ""
+    return [(name, words if name == "slots" else title) for name, title in TABS if name != "slots" or words]
 
 
 def asked(key: str, action: approvals.Action, document: JsonObject) -> ResponseReturnValue:

@@ -5,7 +5,7 @@ import unicodedata
 from app.design.experiment_config import ExperimentConfig
 from app.design.feedback_config import FeedbackSpec
 from app.design.pages.channel_words import NOUNS
-from app.design.people_config import CapSpec, ConsentSpec, FatigueSpec
+from app.design.people_config import CapSpec, ConsentSpec, FatigueSpec, RepeatsSpec
 from app.design.safety_config import SafetySpec
 from app.foundation.pages.format import plural
 from app.foundation.pages.typed import span, text
@@ -27,6 +27,8 @@ def sentences(config: ExperimentConfig) -> list[str]:
     lines = _said(config)
     if config.fatigue is not None:
         lines += _limits(config.fatigue)
+    if config.repeats is not None:
+        lines += _repeats(config.repeats)
     if config.consent is not None:
         lines += _consent(config.consent)
     if config.profile is not None:
@@ -58,6 +60,19 @@ def _said(config: ExperimentConfig) -> list[str]:
     silent = len(config.all_actions()) - len(speaking)
     nothing = f", and {silent} {'says' if silent == 1 else 'say'} nothing" if silent else ""
     return [f"{plural(len(speaking), 'action')} {'says' if len(speaking) == 1 else 'say'} something{nothing}."]
+
+
+def _repeats(repeats: RepeatsSpec) -> list[str]:
+    lines = []
+    if repeats.in_a_row is not None:
+        lines.append(f"A user gets {_group(repeats.by)} at most {plural(repeats.in_a_row, 'time')} in a row.")
+    for cap in repeats.caps:
+        lines.append(f"A user gets {_group(cap.by)} at most {plural(cap.limit, 'time')} in {exactly(cap.window_s)}.")
+    return lines
+
+
+def _group(by: str) -> str:
+    return "the same action" if by == "action" else f"actions of the same {apart(by)}"
 
 
 def _limits(fatigue: FatigueSpec) -> list[str]:

@@ -26,7 +26,8 @@ VIEWS: Final = {
     """,
     "arms": """
         SELECT e.key AS experiment, arm->>'key' AS arm, (arm->>'share')::float8 AS share, arm->'policy'->>'type' AS policy,
-            coalesce((arm->>'fallen_back')::boolean, false) AS fallen_back
+            coalesce((arm->>'fallen_back')::boolean, false) AS fallen_back,
+            coalesce((arm->>'apprentice')::boolean, false) AS apprentice
         FROM experiments e JOIN experiment_configs c ON c.experiment_id = e.id AND c.version = e.config_version
         CROSS JOIN LATERAL json_array_elements(c.config->'arms') arm
     """,

@@ -15,7 +15,7 @@ from app.guardian import dry_run, guardrails, incidents, overview, quarantine
 from app.guardian.documents import Guarded, Incident
 from app.guardian.dry_run import DryRun
 from app.guardian.quarantine_documents import Quarantine, QuarantineRequest
-from app.off_policy.api.warm_starts import blueprint
+from app.off_policy.api.apprentices import blueprint
 
 __all__ = ["blueprint"]  # these routes join those of app.design.api, app.learning.api and app.off_policy.api
 

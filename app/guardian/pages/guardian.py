@@ -21,7 +21,7 @@ from app.foundation.serving import process
 from app.guardian import dry_run, guardrails, incidents, overview, quarantine
 from app.guardian.documents import Incident, WatchDocument, WatchedNow, WatchedSubject
 from app.guardian.dry_run import DryRun
-from bandits.policy import FixedPolicy
+from bandits.policy import FirstActionPolicy, FixedPolicy
 
 MOST_DAYS = 365
 STREAMS = {
@@ -196,10 +196,14 @@ def _figures(watches: list[WatchDocument]) -> list[Figure]:
 
 def _rule(config: ExperimentConfig, arm: ArmSpec) -> ArmRule:
     trusted, rule = trusted_policy(config, arm), rule_of(arm)
+    if arm.apprentice:
+        words = "An apprentice: the first action of each call is shown, and the tab Policy says how it does."
+        return ArmRule(arm.key, words, False, False, "", "")
     if trusted is None:
         words = "It has no fallback, because the control learns, too. Name one in its definition."
         return ArmRule(arm.key, words, False, False, "", "")
     to = f"always {trusted.action}" if isinstance(trusted, FixedPolicy) else "every action alike"
+    to = "the first action of each call" if isinstance(trusted, FirstActionPolicy) else to
     words = (
         f"Falls back to: {to}, when it earns less by more than {percent(rule.margin, 0)} and learning again does not help. "
         f"Meanwhile {percent(rule.probe, 0)} of its decisions stay with what it learned, to be measured."

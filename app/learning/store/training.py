@@ -35,6 +35,8 @@ class Due(NamedTuple):
     feedback: list[list[Any]]  # [kind, value, occurred_at as ISO 8601, feedback id] of answers in time; empty: none
     refused: list[str]  # purposes that its unit refused at decision time or refuses now; all of them once it is erased
     holdout: bool | None  # true: its unit was in the global holdout; nobody learns from it, and it is in no result
+    arm: str
+    stands_for: float | None  # imported: decisions of which only this one was logged; null: 1
     # The platform's distribution over all arms, in a ledger that holds decisions of any arm; null: its own arm drew it.
     mixture: list[float] | None = None
     # The experiment whose decision it is, where a warm start learned it; null: the arm's own.
@@ -96,7 +98,7 @@ EXAMPLE_COLUMNS = f"""
         coalesce((SELECT json_agg(json_build_array(f.kind, f.value, f.occurred_at, f.feedback_id)) FROM feedback f
             WHERE f.decision_id = d.id AND f.experiment_id = d.experiment_id AND f.kind <> 'comment' AND NOT f.late
         ), '[]') AS feedback,
-        {_REFUSED}, d.holdout
+        {_REFUSED}, d.holdout, d.arm, d.stands_for
 """
 as_due = attrgetter(*Due._fields[:-2])  # mixture and source are the ledger's
 _DUE = text(

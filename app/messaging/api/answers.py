@@ -55,7 +55,7 @@ class FiringAnswer(BaseModel):
     caused_at: str
     unit_id: str
     status: str
-    reason: str | None = Field(description="Why nothing was said.")
+    reason: str | None = Field(description="Why no message was sent.")
     due_at: str
     wait_decision_id: str | None = Field(description="The decision that chose the waiting time; reward it.")
     decision_id: str | None

@@ -27,7 +27,7 @@ REASONS = {"waiting": ("waiting", "info"), "decided": ("decided", "ok"), "skippe
 
 
 def pattern(config: TriggerConfig) -> str:
-    """What it waits for."""
+    """When it fires."""
     pattern = config.pattern
     if isinstance(pattern, EventPattern):
         return f"each {pattern.event}"

@@ -75,7 +75,7 @@ def trigger(key: str) -> str:
 
 @page("/triggers/<key>/dry-run", "viewer")
 def dry_run(key: str) -> ResponseReturnValue:
-    """Whom it would have reached in the last seven days."""
+    """Who it would have reached in the last seven days."""
     stored = service.get(runtime().engine, key)
     try:
         return _shown(key, **_dry_run(stored.definition))

@@ -19,6 +19,7 @@ KINDS: Final = (
     ("bandit", "A policy that learns"),
     ("fixed", "Always the same action"),
     ("uniform", "Every eligible action alike"),
+    ("first_action", "The first action of each call"),
     ("model", "A stored model version"),
 )
 FLOOR: Final = (

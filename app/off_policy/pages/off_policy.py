@@ -258,6 +258,8 @@ def _candidate(spec: CandidateSpec, report: Report) -> ShownCandidate:
         text = f"Learns with {policy.get('algorithm', DEFAULT_ALGORITHM)}"
     elif policy["type"] == "fixed":
         text, named = "Always", str(policy["action"])
+    elif policy["type"] == "first_action":
+        text = "The first action of each call"
     else:
         text = "Every eligible action alike"
     state = _why_not_staged(spec, report)

@@ -30,9 +30,11 @@ from app.reporting.documents.long_term import LongTerm
 from app.reporting.documents.planning import PlanAnswer
 from app.reporting.documents.private import PrivateReport, PrivateReports
 from app.reporting.documents.results import HeldOut, Results
+from app.reporting.documents.slots import SlotsReport
 from app.reporting.documents.whom import WhomReport
 from app.reporting.exclusions import ExcludedUnits, UnitsToExclude, UnitsToInclude
 from app.reporting.planning_request import PowerRequest
+from app.reporting.slots import report as slots
 from app.reporting.whom import report as whom
 from app.verification import scorecards
 from app.verification.scorecards import Scorecards
@@ -121,6 +123,13 @@ def read_long_term(path: KeyPath) -> Response:
 def read_what_works_for_whom(path: KeyPath) -> Response:
     """By context field, what is chosen and what it earns; which features matter; the segments where arms differ most."""
     return as_json(whom.get(process().engine, process().settings, bound_key(path.key)))
+
+
+@blueprint.get("/experiments/<key>/slots", responses={200: SlotsReport})
+@needs("read")
+def read_slots(path: KeyPath) -> Response:
+    """What each position of lists earned, and what each part of a composed message is worth."""
+    return as_json(slots.get(process().engine, process().settings, bound_key(path.key)))
 
 
 @blueprint.get("/experiments/<key>/excluded-units", responses={200: ExcludedUnits})

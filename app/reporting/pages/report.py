@@ -23,7 +23,7 @@ from app.reporting.pages import overview_figures, result_figures, sentences
 from app.reporting.pages.results import ShownMetric, in_order, looks, metrics
 from app.reporting.pages.shown import definitions
 from app.reporting.pages.whom import drawn
-from bandits.policy import BanditPolicy, FixedPolicy, parse_policy
+from bandits.policy import BanditPolicy, FirstActionPolicy, FixedPolicy, parse_policy
 
 CSP = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
@@ -170,6 +170,8 @@ def _chooses(document: Mapping[str, JsonValue]) -> str:
     parsed = parse_policy(document)
     if isinstance(parsed, FixedPolicy):
         return f"always chooses {parsed.action}"
+    if isinstance(parsed, FirstActionPolicy):
+        return "chooses the first action of each call"
     if not isinstance(parsed, BanditPolicy):
         return "chooses at random, every action equally often"
     given = "exploration_floor" in document  # a default floor is not mentioned

@@ -163,15 +163,32 @@ def progress(given: Progress) -> str:
     what = "planned" if given.chosen else "that the rule asks for"
     counted = f"{number(given.units)} of {plural(given.planned, 'user')} {what} ({percent(given.share, 0)})"
     if given.share >= 1:
-        return f"The sample is complete: {number(given.units)} users settled, {number(given.planned)} {what}."
+        text = f"The sample is complete: {number(given.units)} users settled, {number(given.planned)} {what}."
+        if given.ends_at is not None and given.ends_at > datetime.now(UTC):
+            text += f" The rule gives no verdict before {_day(given.ends_at)}, when its least time has passed."
+        return text
     if given.ends_at is None:
         return f"{counted} are settled."
-    day = given.ends_at.astimezone(zone()).strftime("%Y-%m-%d")
-    text = f"{counted} are settled. At the pace so far, the sample is complete on {day}."
+    text = f"{counted} are settled. At the pace so far, the sample is complete on {_day(given.ends_at)}."
     if given.too_slow and given.stops_at is not None:
-        stop = given.stops_at.astimezone(zone()).strftime("%Y-%m-%d")
-        text += f" The rule stops the experiment earlier, on {stop}: change the rule's length, or give the experiment more users."
+        text += (
+            f" The rule stops the experiment earlier, on {_day(given.stops_at)}: change the rule's length, or give the "
+            "experiment more users."
+        )
     return text
+
+
+def expected_end(given: Progress) -> str:
+    """Say in a few words when a running experiment has what its rule asks for; empty: it has, or nobody knows."""
+    if given.too_slow and given.stops_at is not None:
+        return f"the rule stops it on {_day(given.stops_at)}, before the sample is complete"
+    if given.ends_at is None or given.ends_at <= datetime.now(UTC):
+        return ""
+    return f"expected end {_day(given.ends_at)}"
+
+
+def _day(moment: datetime) -> str:
+    return moment.astimezone(zone()).strftime("%Y-%m-%d")
 
 
 def learning(result: Learning) -> str:

@@ -6,6 +6,8 @@ from flask import flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from app.accounts.pages.access import page, user
+from app.design.experiment_config import ExperimentConfig
+from app.design.experiments import get
 from app.design.pages import policy_words
 from app.design.pages.experiment import experiment_page
 from app.foundation.errors import LoopwiseError
@@ -32,10 +34,12 @@ def policy(key: str) -> str:
     arm, number = request.args.get("arm", ""), _number("version")
     before = _number("before") if number is None else number + 1
     history = model_history.history(process().engine, key, arm, before)
-    manifest = _serving_manifest(key, history)
+    manifest, stored = _serving_manifest(key, history), get(process().engine, key)
+    config = ExperimentConfig.model_validate(stored.config)
     return experiment_page(
         "policy.html", key, "policy", history=history, lineage=figures.lineage(history.lines), wanted=number,
-        paged=before is not None, race=_race(manifest),
+        paged=before is not None, race=_race(manifest), experiment=stored,
+        apprentice=any(spec.key == history.arm and spec.apprentice for spec in config.arms),
         cards=_cards(key, history), notes=[(each.feature, learner_words.note(each)) for each in feature_notes(manifest)],
     )  # fmt: skip
 

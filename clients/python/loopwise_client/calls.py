@@ -37,6 +37,7 @@ def decide(
     defer_activation: bool = False,
     slots: int | None = None,
     time_zone: str | None = None,
+    test: bool = False,
     deadline_s: float | None = None,
 ) -> Plan[Decision]:
     """Choose an action, or with ``slots`` a list of different ones (``positions``); the arguments are those of ``Question``.
@@ -57,6 +58,7 @@ def decide(
         defer_activation=defer_activation,
         slots=slots,
         time_zone=time_zone,
+        test=test,
     )
     return Call(
         path="/v1/decide",
@@ -99,6 +101,7 @@ def message(
     excluded_actions: Sequence[str] = (),
     decision_id: str | None = None,
     defer_activation: bool = False,
+    test: bool = False,
     deadline_s: float | None = None,
 ) -> Plan[MessageDecision]:
     """Choose a message and render it for a person. Without an answer the result is silence, with ``logged`` False.
@@ -107,6 +110,7 @@ def message(
     :param locale: the person's language, such as de-AT; None: English.
     :param channel: the only channel that is available; None: any.
     :param time_zone: the person's, as Europe/Vienna; for quiet hours.
+    :param test: True: a trial. It is decided and logged, and counts nowhere.
     :raises Refused: the server refuses the request.
     """
     question = Question(
@@ -117,6 +121,7 @@ def message(
         decision_id=decision_id or new_id(),
         defer_activation=defer_activation,
         time_zone=time_zone,
+        test=test,
     )
     fields = {"variables": dict(variables) if variables else None, "locale": locale, "channel": channel}
     body = _asked(question) | {name: value for name, value in fields.items() if value is not None}
@@ -162,6 +167,8 @@ def _asked(question: Question) -> dict[str, Any]:
         body["excluded_actions"] = list(question.excluded_actions)
     if question.defer_activation:
         body["defer_activation"] = True
+    if question.test:
+        body["test"] = True
     optional = {"slots": question.slots, "time_zone": question.time_zone}
     return body | {name: value for name, value in optional.items() if value is not None}
 

@@ -47,6 +47,7 @@ class Question:
     defer_activation: bool = False  # True: not learned from until it is activated
     slots: int | None = None  # the length of a list of different actions; None: one action
     time_zone: str | None = None  # the unit's, as Europe/Vienna; for quiet hours
+    test: bool = False  # True: a trial. It is decided and logged, and counts nowhere
 
 
 class Ranked(NamedTuple):
@@ -109,6 +110,7 @@ class Decision:
     positions: tuple[Position, ...] = ()  # of a list
     unfilled: int = 0  # positions of the list for which there is no action
     slots: tuple[Slot, ...] = ()  # of a composed message
+    test: bool = False  # True: a trial, which counts nowhere
 
 
 class Message(NamedTuple):

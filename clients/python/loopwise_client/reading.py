@@ -108,6 +108,7 @@ def _decision(kind: type[D], answer: Any, **more: Any) -> D:
         positions=tuple(_position(position) for position in answer.get("positions") or ()),
         unfilled=int(answer.get("unfilled") or 0),
         slots=tuple(_slot(slot) for slot in answer.get("slots") or ()),
+        test=bool(answer.get("test")),
         **more,
     )
 

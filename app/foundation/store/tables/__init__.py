@@ -9,6 +9,7 @@ can be partitioned and distributed.
 from app.foundation.store.tables.accounts import (
     approvals,
     drafts,
+    saved_filters,
     sessions,
     sign_in_failures,
     sign_in_links,
@@ -51,7 +52,15 @@ from app.foundation.store.tables.people import (
     privacy_ledger,
     restrictions,
 )
-from app.foundation.store.tables.reports import candidates, evaluations, excluded_units, incidents, latest, reports
+from app.foundation.store.tables.reports import (
+    candidates,
+    evaluations,
+    excluded_units,
+    incidents,
+    latest,
+    reports,
+    saved_metrics,
+)
 from app.foundation.store.tables.sums import unit_sum_states, unit_sums
 
 __all__ = [
@@ -94,6 +103,8 @@ __all__ = [
     "reports",
     "restrictions",
     "rewards",
+    "saved_filters",
+    "saved_metrics",
     "sessions",
     "sign_in_failures",
     "sign_in_links",

@@ -26,6 +26,14 @@ stars = Table(  # experiments that a person wants to see first
     Column("experiment_id", BigInteger, primary_key=True, autoincrement=False),
 )
 
+saved_filters = Table(  # of the list of experiments
+    "saved_filters",
+    metadata,
+    Column("user_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", Text, primary_key=True),
+    Column("filter", JSON, nullable=False),
+)
+
 approvals = Table(  # what one person asked for and a second one has to approve
     "approvals",
     metadata,

@@ -1,6 +1,6 @@
 """Reports that the worker computes and keeps."""
 
-from sqlalchemy import BigInteger, Column, Double, Identity, Index, Table, Text
+from sqlalchemy import BigInteger, Column, Double, Identity, Index, Integer, Table, Text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from app.foundation.store.tables.base import metadata, time_column
@@ -82,4 +82,14 @@ latest = Table(
     Column("body", JSONB(none_as_null=True), nullable=True),  # the whole; null: kept elsewhere
     Column("seconds", Double, nullable=False),  # what it took to compute
     time_column("computed_at", now=True),
+)
+
+saved_metrics = Table(  # the library; experiments have copies
+    "saved_metrics",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("definition", JSONB, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("actor", Text, nullable=False),
+    time_column("saved_at", now=True),
 )

@@ -8,7 +8,8 @@ from pydantic import Field, TypeAdapter
 
 from app.accounts.api.auth import caller, needs
 from app.design import experiments
-from app.design.experiment_config import ExperimentConfig
+from app.design.experiment_config import ArmSpec, ExperimentConfig
+from app.design.life import approvals
 from app.foundation.api.respond import as_json
 from app.foundation.errors import Unprocessable
 from app.foundation.fields import JsonObject
@@ -16,7 +17,7 @@ from app.foundation.serving import process
 from app.registry.store.experiments import StoredExperiment
 from app.web.api.personalizer.learning_settings import as_arguments, as_policy
 from app.web.api.personalizer.shapes import Theirs, blueprint, bound_experiment, not_here
-from bandits.policy import BanditPolicy, FixedPolicy, Policy, parse_policy
+from bandits.policy import BanditPolicy, FirstActionPolicy, FixedPolicy, Policy, UniformPolicy, parse_policy
 
 DAY_S: Final = 86_400.0
 _DURATION: Final = TypeAdapter(timedelta)
@@ -103,7 +104,6 @@ def apply_from_evaluation(body: PolicyReference) -> Response:
 def _shown(experiment: StoredExperiment) -> JsonObject:
     config = ExperimentConfig.model_validate(experiment.config)
     reward, days = config.reward, -1 if config.retention_s is None else round(config.retention_s / DAY_S)
-    learns = any(isinstance(parse_policy(arm.policy), BanditPolicy) for arm in config.arms)
     return {
         "rewardWaitTime": _duration(reward.window_s),
         "defaultReward": reward.default,
@@ -111,17 +111,24 @@ def _shown(experiment: StoredExperiment) -> JsonObject:
         "explorationPercentage": _exploration(_policy_of(experiment)),
         "modelExportFrequency": _duration(process().settings.beat_interval_s),
         "logRetentionDays": days,
-        "learningMode": "Online" if learns else "LoggingOnly",
+        "learningMode": _mode(config),
         "isAutoOptimizationEnabled": False,
         "logMirrorEnabled": False,
         "modelRetrainDays": 0,
     }
 
 
+def _mode(config: ExperimentConfig) -> LearningMode:
+    learning = [arm for arm in config.arms if isinstance(parse_policy(arm.policy), BanditPolicy)]
+    if not learning:
+        return "LoggingOnly"
+    return "Apprentice" if all(arm.apprentice for arm in learning) else "Online"
+
+
 def _exploration(policy: Policy) -> float:
     if isinstance(policy, BanditPolicy):
         return policy.exploration_floor
-    return 0.0 if isinstance(policy, FixedPolicy) else 1.0
+    return 1.0 if isinstance(policy, UniformPolicy) else 0.0
 
 
 def _duration(seconds: float) -> str:
@@ -132,7 +139,6 @@ def _refuse_others(body: ServiceConfiguration, shown: ServiceConfiguration) -> N
     """Refuse what Loopwise has not, unless it is sent as it was read."""
     advice = {
         "modelExportFrequency": "Models learn whenever rewards are final; LOOPWISE_BEAT_INTERVAL_S says how often is looked.",
-        "learningMode": "An arm learns or does not. Pause the experiment, or give its arms other shares.",
         "isAutoOptimizationEnabled": "Nothing changes by itself. Evaluate candidates, stage one, and ship it when it wins.",
         "logMirrorEnabled": "The log is in your own PostgreSQL. `loopwise export` and GET /v1/decisions read it.",
         "modelRetrainDays": "POST /v1/experiments/KEY/policy/rebuild learns again from the whole log.",
@@ -141,6 +147,12 @@ def _refuse_others(body: ServiceConfiguration, shown: ServiceConfiguration) -> N
         wanted = getattr(body, name)
         if wanted is not None and wanted != getattr(shown, name):
             raise not_here(f"Loopwise has no {name}. {words}")
+    modes = (body.learningMode, shown.learningMode)
+    if None not in modes and len(set(modes)) > 1 and "LoggingOnly" in modes:
+        raise not_here(
+            f"An arm learns or does not, so the mode {modes[1]} does not become {modes[0]}. Give another arm of the experiment "
+            "the units: PATCH /v1/experiments/KEY."
+        )
 
 
 def _patch(body: ServiceConfiguration, config: ExperimentConfig) -> JsonObject:
@@ -152,14 +164,20 @@ def _patch(body: ServiceConfiguration, config: ExperimentConfig) -> JsonObject:
     if body.rewardAggregation is not None:
         reward["aggregation"] = "first" if body.rewardAggregation == _EARLIEST else body.rewardAggregation
     patch: JsonObject = {"reward": reward}
-    if body.explorationPercentage is not None:
-        patch["arms"] = [
-            arm.model_dump(mode="json") | {"policy": _explored(arm.policy, body.explorationPercentage)}
-            for arm in config.arms
-        ]
+    if body.explorationPercentage is not None or body.learningMode not in (None, _mode(config)):
+        patch["arms"] = [_patched(arm, body) for arm in config.arms]
     if body.logRetentionDays is not None:
         patch["retention_s"] = None if body.logRetentionDays == -1 else body.logRetentionDays * DAY_S
     return patch
+
+
+def _patched(arm: ArmSpec, body: ServiceConfiguration) -> JsonObject:
+    document = arm.model_dump(mode="json")
+    if body.explorationPercentage is not None:
+        document["policy"] = _explored(arm.policy, body.explorationPercentage)
+    if body.learningMode is not None and isinstance(parse_policy(arm.policy), BanditPolicy):
+        document["apprentice"] = body.learningMode == "Apprentice"
+    return document
 
 
 def _explored(policy: JsonObject, share: float) -> JsonObject:
@@ -182,6 +200,8 @@ def _contract(experiment: StoredExperiment) -> JsonObject:
     name = found.algorithm if isinstance(found, BanditPolicy) else "uniform"
     if isinstance(found, FixedPolicy):
         name = f"always {found.action}"
+    if isinstance(found, FirstActionPolicy):
+        name = "first action"
     return {"name": name, "arguments": as_arguments(found)}
 
 
@@ -200,6 +220,8 @@ def _with_policy(experiment: StoredExperiment, policy: JsonObject) -> JsonObject
 
 def _change(before: StoredExperiment, patch: JsonObject) -> StoredExperiment:
     at = process()
+    if before.started_at is not None:
+        approvals.refuse_alone(at.settings)
     after = experiments.change(
         at.engine, at.settings, before.key, patch, caller().key_id, expected_version=before.config_version
     )

@@ -8,9 +8,9 @@ from pydantic import BaseModel, Field, JsonValue
 from app.accounts.api.hot import Answered, Asked, hot
 from app.deciding import decide as decisions
 from app.deciding import naming
-from app.deciding.requests import MAX_SLOTS, Slot, SlottedRequest, identify
+from app.deciding.requests import Slot, SlottedRequest, identify
 from app.deciding.serving import runtime_of
-from app.design.experiment_config import MAX_ACTIONS
+from app.design.experiment_config import MAX_ACTIONS, MAX_POSITIONS
 from app.foundation.errors import FieldError, NotFound
 from app.foundation.fields import invalid, repeated
 from app.foundation.ids import new_id
@@ -34,13 +34,15 @@ class SlotRequest(Theirs):
     id: EventId
     features: list[JsonValue] = Field(default_factory=list)
     excludedActions: list[EventId] = Field(default_factory=list, max_length=MAX_ACTIONS)
-    baselineAction: EventId | None = Field(default=None, description="What the app would show; not used.")
+    baselineAction: EventId | None = Field(
+        default=None, description="What the app would show: the first action of its slot, which an apprentice shows."
+    )
 
 
 class MultiSlotRankRequest(Theirs):
     contextFeatures: list[JsonValue] = Field(default_factory=list)
     actions: Actions
-    slots: list[SlotRequest] = Field(min_length=1, max_length=MAX_SLOTS)
+    slots: list[SlotRequest] = Field(min_length=1, max_length=MAX_POSITIONS)
     eventId: EventId | None = None
     deferActivation: bool = False
 
@@ -61,7 +63,7 @@ class SlotReward(Theirs):
 
 
 class MultiSlotRewards(Theirs):
-    reward: Annotated[list[SlotReward], Field(min_length=1, max_length=MAX_SLOTS)]
+    reward: Annotated[list[SlotReward], Field(min_length=1, max_length=MAX_POSITIONS)]
 
 
 @hot(blueprint, "/multislot/rank", "decide", responses={201: MultiSlotRankAnswer})
@@ -79,7 +81,10 @@ def rank_slots(asked: Asked, body: MultiSlotRankRequest) -> Steps[Answered]:
         decision_id=body.eventId,
         defer_activation=body.deferActivation,
         slots=len(body.slots),
-        places=[Slot(slot.id, context_of(slot.features), frozenset(slot.excludedActions)) for slot in body.slots],
+        places=[
+            Slot(slot.id, context_of(slot.features), frozenset(slot.excludedActions), slot.baselineAction)
+            for slot in body.slots
+        ],
     )
     plain = {"experiment": experiment.key, "actions": [action.model_dump(mode="json") for action in actions]}
     identified = identify(wanted, asked.document | plain)

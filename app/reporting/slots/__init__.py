@@ -1,0 +1,1 @@
+"""What the positions of lists and the parts of composed messages earn."""

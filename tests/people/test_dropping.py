@@ -96,7 +96,7 @@ def test_a_lesson_that_was_not_dropped_is_missed(loop: Loop, kept: int) -> None:
 def test_a_forged_link_drops_nothing(loop: Loop, kept: int) -> None:
     query(
         loop.database_url,
-        "INSERT INTO log_links (kind, at, partitions, tag) VALUES ('dropped', '2098-01-01', '{}', decode('00', 'hex'))",
+        "INSERT INTO log_links (kind, at, parts, tag) VALUES ('dropped', '2098-01-01', '{}', decode('00', 'hex'))",
     )
     report = loop.audit("months")
     query(loop.database_url, "DELETE FROM log_links WHERE at = '2098-01-01'")

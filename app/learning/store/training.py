@@ -270,10 +270,8 @@ def lag(connection: Connection) -> tuple[int, float]:
 
 def has_erased(connection: Connection, version_id: int) -> bool:
     """Return True if a decision that a version learned from was erased, so that it cannot be learned from again."""
-    query = f"""
-        SELECT EXISTS (SELECT FROM training_ledger l {decision_of("l")}
-            WHERE l.version_id = :id AND d.erased_at IS NOT NULL)
-    """
+    lessons_of = f"training_ledger l {decision_of('l')} WHERE l.version_id = :id AND d.erased_at IS NOT NULL"
+    query = f"SELECT EXISTS (SELECT FROM {lessons_of})"
     return bool(connection.execute(text(query), {"id": version_id}).scalar_one())
 
 

@@ -106,7 +106,11 @@ def table(courses: list[Course], size: Size) -> Table:
         shares = (course.share(-inf, 0.0, size.calm // 5), course.share(0.0, first), course.share(last, inf))
         shown = ["-" if share is None else f"{share:.0%}" for share in shares]
         rows = [
-            (f"{incident['arm']}: {incident['kind']}", f"{count:,} decisions, {at:.0f} s", _done(incident))
+            (
+                f"{incident['arm'] or 'all arms'}: {incident['kind']}",
+                f"{count:,} decisions, {at:.0f} s",
+                _done(incident),
+            )
             for incident, (at, count) in zip(course.incidents, course.seen, strict=True)
         ] or [("nothing", "-", "-")]
         for index, row in enumerate(rows):
@@ -176,7 +180,8 @@ class _Play:
                 self.course.incidents[known.index(incident["id"])] = incident
                 continue
             at = time.monotonic() - self.went_wrong
-            count = sum(made.at >= 0 and made.arm == incident["arm"] for made in self.course.decisions)
+            arms = {incident["arm"]} if incident["arm"] else {made.arm for made in self.course.decisions}
+            count = sum(made.at >= 0 and made.arm in arms for made in self.course.decisions)
             self.course.incidents.append(incident)
             self.course.seen.append((at, count))
 

@@ -110,6 +110,7 @@ CODES = {
     "webhook_exists": "A webhook with this key exists. Choose another key.",
     "webhook_changed": "Somebody changed the webhook after you began this change. Review it and try again.",
     "webhook_in_use": "A trigger delivers to the webhook, or notices go to it. Change or delete these first.",
+    "unknown_saved_metric": "The library has no metric with that key. `GET /v1/saved-metrics` lists them.",
     "unknown_receiver": "There is no receiver of notices with that key. `GET /v1/notices/receivers` lists them.",
     "receiver_exists": "A receiver with this key exists. Choose another key.",
     "reader_exists": "PostgreSQL has a role with this name. Choose another name.",

@@ -22,6 +22,8 @@ KNOWN = {
     "verification/store/browse.py": "the log shows trials, with their state",
     "verification/store/audit.py": "trials are sealed, replayed and counted by the chain",
     "foundation/store/chain.py": "the chain counts every row",
+    "foundation/store/fragments.py": "looks one decision up; who asks is looked at",
+    "foundation/store/orphans.py": "what the audit compares has a row for every decision",
     "foundation/store/latest.py": "when something changed last",
     "reporting/store/heavy_units.py": "reads rewards, which trials do not have",
     "reporting/store/metric_sums.py": "reads the decisions of outcomes",

@@ -88,7 +88,7 @@ def test_answers_before_anything_is_settled(viewer: Browser, lab: Lab) -> None:
     (one,) = lab.play("early", [{"unit_id": "u"}], settled=False)
     say(lab, [{"decision_id": one["decision_id"], "kind": "not_interested"}])
     feedback_report.compute(lab.runtime.engine, "early")
-    assert "1 answer came; no decision is settled yet" in viewer.get("/admin/experiments/early/feedback").text
+    assert "1 answer arrived; no decision is settled yet" in viewer.get("/admin/experiments/early/feedback").text
 
 
 def test_the_api_gives_the_same_figures_with_their_age(heard: str, client: Client, database_url: str) -> None:

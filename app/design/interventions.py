@@ -4,10 +4,12 @@ They work within the transaction of a larger use case.
 """
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
 from app.design.experiment_config import ExperimentConfig
+from app.design.experiments import concluded
 from app.design.fallbacks import trusted_policy
 from app.foundation.errors import Conflict, FieldError, NotFound
 from app.foundation.fields import JsonObject, invalid
@@ -15,6 +17,16 @@ from app.foundation.store import platform
 from app.registry.lookup import stored_experiment
 from app.registry.store import experiments as store
 from app.registry.store.experiments import StoredExperiment
+
+
+class Trail(NamedTuple):
+    """What changed, by whom and why, as the trail of changes has it."""
+
+    kind: str
+    actor: str
+    reason: str
+    before: JsonObject
+    after: JsonObject
 
 
 def set_fallen_back(
@@ -40,17 +52,9 @@ def set_fallen_back(
             "fallback_unchanged", f"The {'fallback' if fallen else 'learned policy'} of arm {arm!r} decides already."
         )
     spec.fallen_back = fallen
-    store.add_config(connection, before.id, before.config_version + 1, config.model_dump(mode="json"), revision)
-    platform.record_change(
-        connection,
-        actor=actor,
-        kind="fell_back" if fallen else "restored",
-        experiment_id=before.id,
-        before={"arm": arm, "fallen_back": not fallen},
-        after={"arm": arm, "fallen_back": fallen},
-        reason=reason,
-    )
-    return stored_experiment(connection, key)
+    kind, old = "fell_back" if fallen else "restored", {"arm": arm, "fallen_back": not fallen}
+    trail = Trail(kind, actor, reason, old, old | {"fallen_back": fallen})
+    return _add_version(connection, before, config, revision, trail)
 
 
 def set_apprentice(
@@ -69,7 +73,7 @@ def set_apprentice(
     if spec is None:
         raise NotFound("unknown_arm", f"Experiment {key!r} has no arm {arm!r}.")
     if before.status == "concluded":
-        raise Conflict("concluded", "A concluded experiment does not change; create another one.")
+        raise concluded()
     if spec.policy.get("type") != "bandit":
         raise invalid((FieldError(f"/arms/{index}/apprentice", "apprentice_learns_not"),))
     if spec.apprentice == apprentice:
@@ -78,18 +82,10 @@ def set_apprentice(
     changed = [each for each in config.arms if each is spec or (spec.lineage_of and each.lineage_of == spec.lineage_of)]
     for each in changed:
         each.apprentice = apprentice
-    store.add_config(connection, before.id, before.config_version + 1, config.model_dump(mode="json"), revision)
-    names: JsonObject = {"arms": [each.key for each in changed]}
-    platform.record_change(
-        connection,
-        actor=actor,
-        kind="apprentice" if apprentice else "switched_on",
-        experiment_id=before.id,
-        before=names | {"apprentice": not apprentice},
-        after=names | {"apprentice": apprentice},
-        reason=reason,
-    )
-    return stored_experiment(connection, key)
+    kind = "apprentice" if apprentice else "switched_on"
+    old: JsonObject = {"arms": [each.key for each in changed], "apprentice": not apprentice}
+    trail = Trail(kind, actor, reason, old, old | {"apprentice": apprentice})
+    return _add_version(connection, before, config, revision, trail)
 
 
 def stop_arm(connection: Connection, key: str, arm: str, *, actor: str, reason: str) -> dict[str, float]:
@@ -136,15 +132,15 @@ def _move_shares(
         config.shipped = config.ramp = None
     others = sum(arm.share for arm in config.arms if arm.key != config.control.key)
     next(arm for arm in config.arms if arm.key == config.control.key).share = max(0.0, 1.0 - others)
-    store.add_config(connection, before.id, before.config_version + 1, config.model_dump(mode="json"), revision)
     new = {arm.key: arm.share for arm in config.arms}
-    platform.record_change(
-        connection,
-        actor=actor,
-        kind=kind,
-        experiment_id=before.id,
-        before={"shares": old},
-        after={"shares": new},
-        reason=reason,
-    )
-    return stored_experiment(connection, key)
+    trail = Trail(kind, actor, reason, {"shares": old}, {"shares": new})
+    return _add_version(connection, before, config, revision, trail)
+
+
+def _add_version(
+    connection: Connection, before: StoredExperiment, config: ExperimentConfig, revision: int, trail: Trail
+) -> StoredExperiment:
+    """Store the next version of a configuration, and what it changes. Hold the experiment's lock."""
+    store.add_config(connection, before.id, before.config_version + 1, config.model_dump(mode="json"), revision)
+    platform.record_change(connection, experiment_id=before.id, **trail._asdict())
+    return stored_experiment(connection, before.key)

@@ -19,9 +19,9 @@ from app.foundation.isolation import each_due
 from app.foundation.settings import Settings
 from app.foundation.store import latest
 from app.foundation.store.engine import transaction
-from app.foundation.times import iso
 from app.off_policy.policies import learning_arms
 from app.registry.lookup import stored_experiment
+from app.registry.newest import age_of, or_computed
 from app.registry.store.experiments import StoredExperiment
 from app.reporting.store import results
 from app.reporting.store import whom as sizes
@@ -32,7 +32,6 @@ from experiments.multiplicity import adjust
 
 KIND = "fairness"
 FACTOR = 100.0  # computing takes at most 1 / FACTOR of a worker's time
-SMALL = 5_000  # decisions that a request can read while somebody waits
 NEWEST = 100_000  # decisions whose exposure is summed, at most
 PAIRS = 2_000_000  # pairs of a decision and an action in them, at most
 ASSUMPTIONS = (
@@ -59,15 +58,7 @@ def get(engine: Engine, settings: Settings, key: str) -> FairnessReport:
 
     :raises NotFound: no such experiment.
     """
-    report = stored(engine, key)
-    if report.computed_at is not None:
-        return report
-    with transaction(engine) as connection:
-        small = sizes.is_small(connection, stored_experiment(connection, key).id, SMALL)
-    if small:
-        compute(engine, settings, key)
-        report = stored(engine, key)
-    return report
+    return or_computed(engine, key, lambda: stored(engine, key), lambda: compute(engine, settings, key), sizes.is_small)
 
 
 def stored(engine: Engine, key: str) -> FairnessReport:
@@ -78,16 +69,12 @@ def stored(engine: Engine, key: str) -> FairnessReport:
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
         newest = latest.get(connection, experiment.id, KIND)
-    if newest is None:
-        empty = _empty(ExperimentConfig.model_validate(experiment.config))
-        return FairnessReport(**empty.given(), experiment=key, computed_at=None, age_s=None, seconds=None)
-    return FairnessReport(
-        **StoredFairness.model_validate(newest.body).given(),
-        experiment=key,
-        computed_at=iso(newest.computed_at),
-        age_s=round(newest.age_s, 1),
-        seconds=newest.seconds,
+    report = (
+        StoredFairness.model_validate(newest.body)
+        if newest
+        else _empty(ExperimentConfig.model_validate(experiment.config))
     )
+    return FairnessReport(**report.given(), experiment=key, **age_of(newest))
 
 
 class Choices(NamedTuple):

@@ -148,8 +148,8 @@ def _store(connection: Connection, jobs: list[list[_Row]]) -> list[list[Receipt]
         for job, rewards in zip(jobs, named, strict=True)
     ]
     inserted: dict[RewardKey, StoredReward] = {}
-    if batch.new:
-        inserted = store.insert_new(connection, list(batch.new.values()))
+    if batch.new and having.span is not None:
+        inserted = store.insert_new(connection, list(batch.new.values()), having.span)
         if len(inserted) < len(batch.new):  # another process has just stored one of them, and it is visible now
             return _store(connection, jobs)
     all_stored = stored | inserted

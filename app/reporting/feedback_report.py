@@ -22,6 +22,7 @@ from app.foundation.store.engine import transaction
 from app.foundation.times import iso
 from app.learning.examples import Configs
 from app.registry.lookup import stored_experiment
+from app.registry.newest import age_of, or_computed
 from app.registry.store.experiments import StoredExperiment
 from app.reporting.documents.feedback import (
     AgreementDocument,
@@ -44,7 +45,6 @@ from experiments.results import Interval, missing
 KIND = "feedback"
 FACTOR = 50.0  # computing takes at most 1 / FACTOR of a worker's time
 NEWEST = 50_000  # decisions that the report reads
-SMALL = 5_000  # decisions that a request can read while somebody waits
 MOST_SEGMENTS = 12  # values of one field, the most frequent first
 COMMENTS = 20
 SCANNED = 2_000  # newest answers that are searched for comments
@@ -81,14 +81,7 @@ def get(engine: Engine, key: str) -> FeedbackReport:
     :returns: a report without figures (``computed_at`` null) while the worker has not computed a long log yet.
     :raises NotFound: no such experiment.
     """
-    report = stored(engine, key)
-    if report.computed_at is None:
-        with transaction(engine) as connection:
-            small = store.is_small(connection, stored_experiment(connection, key).id, SMALL)
-        if small:
-            compute(engine, key)
-            report = stored(engine, key)
-    return report
+    return or_computed(engine, key, lambda: stored(engine, key), lambda: compute(engine, key), store.is_small)
 
 
 def stored(engine: Engine, key: str) -> FeedbackReport:
@@ -98,20 +91,10 @@ def stored(engine: Engine, key: str) -> FeedbackReport:
     """
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
-        latest_report = latest.get(connection, experiment.id, KIND)
+        newest = latest.get(connection, experiment.id, KIND)
         in_force = _in_force(connection, experiment)
-    if latest_report is None:
-        return FeedbackReport(
-            **_NOTHING.given(), experiment=key, in_force=in_force, computed_at=None, age_s=None, seconds=None
-        )
-    return FeedbackReport(
-        **StoredFeedback.model_validate(latest_report.body).given(),
-        experiment=key,
-        in_force=in_force,
-        computed_at=iso(latest_report.computed_at),
-        age_s=round(latest_report.age_s, 1),
-        seconds=latest_report.seconds,
-    )
+    report = _NOTHING if newest is None else StoredFeedback.model_validate(newest.body)
+    return FeedbackReport(**report.given(), experiment=key, in_force=in_force, **age_of(newest))
 
 
 def comments(engine: Engine, key: str) -> list[Comment]:

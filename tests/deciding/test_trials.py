@@ -44,7 +44,7 @@ def statements() -> Iterator[tuple[str, str]]:
         for node in nodes:
             if isinstance(node, ast.Constant | ast.JoinedStr) and id(node) not in inner:
                 text = ast.unparse(node)
-                if re.search(r"\b(FROM|JOIN) decisions\b", text):
+                if re.search(r"\b(FROM|JOIN) decisions\b|\bdecision_of\(|\bDECISIONS_OF_IDS\b", text):
                     yield str(path.relative_to(ROOT / "app")), text
 
 

@@ -262,6 +262,12 @@ class TestIds:
                 scans = [line for line in plan if " on decisions_" in line and "Scan" in line]
                 executed = [line for line in scans if "never executed" not in line]
                 assert len(executed) == 1, (name, "\n".join(plan))
+            having = decisions.experiments_with(connection, ["one-partition-1"])
+            assert having.span is not None
+            spanned = f"EXPLAIN SELECT d.id FROM {fragments.KEYS} {fragments.decision_of('k', spanned=True)}"
+            plan = connection.execute(text(spanned), values | having.span._asdict()).scalars().all()
+            scans = [line for line in plan if " on decisions_" in line and "Scan" in line]
+            assert len(scans) == 1, "with the span of the decisions, other parts are not even planned"
 
 
 def _keys(loop: Loop, decision_id: str) -> list[tuple[int, str]]:

@@ -6,6 +6,8 @@ from typing import NamedTuple
 from pydantic import JsonValue
 from sqlalchemy import Connection, text
 
+from app.foundation.store.fragments import LATER_POSITION
+
 
 class Call(NamedTuple):
     """A decision, as the app that asked for it knows it."""
@@ -34,9 +36,8 @@ class Arrivals(NamedTuple):
 
 
 _CONTEXTS = text(
-    """
-    SELECT unit_id, context, id ~ '#[0-9]+$' AND context ->> 'position' = substring(id FROM '#([0-9]+)$') AS later
-    FROM decisions
+    f"""
+    SELECT unit_id, context, {LATER_POSITION} IS NOT NULL AS later FROM decisions d
     WHERE experiment_id = :id AND erased_at IS NULL AND NOT coalesce('personalise' = ANY(withheld), false)
     ORDER BY decided_at DESC LIMIT :most
     """
@@ -75,4 +76,4 @@ class SeenDecision(NamedTuple):
 def contexts(connection: Connection, experiment_id: int, most: int) -> list[SeenDecision]:
     """The contexts of the newest decisions, without those of people who declined or were erased."""
     rows = connection.execute(_CONTEXTS, {"id": experiment_id, "most": most})
-    return [SeenDecision(row.unit_id, row.context, bool(row.later)) for row in rows]
+    return [SeenDecision(row.unit_id, row.context, row.later) for row in rows]

@@ -16,8 +16,8 @@ from app.foundation.store.fragments import (
     OF_KEYS,
     TRIAL,
     DecisionKey,
+    Span,
     decision_of,
-    its_decision,
     keys,
 )
 
@@ -189,27 +189,36 @@ def find(connection: Connection, key: DecisionKey) -> StoredDecision | None:
 
 
 class Having(NamedTuple):
-    """Which experiments have decisions of some ids, and which of these are trials."""
+    """Which experiments have decisions of some ids."""
 
-    experiments: dict[str, list[int]]  # by id, in order; unknown ids are missing
+    experiments: dict[str, list[int]]  # by decision id
     trials: set[DecisionKey]
+    span: Span | None  # of the decisions; null: there is none
 
 
-_HAVING = text(
+_NAMED = text(
+    "SELECT decision_id AS id, experiment_id, decided_at FROM decision_ids WHERE decision_id = ANY(:ids) ORDER BY experiment_id"
+)
+_TRIALS = text(
     f"""
-    SELECT d.id, d.experiment_id, d.state FROM decision_ids i JOIN decisions d ON {its_decision("i", "i.decided_at")}
-    WHERE i.decision_id = ANY(:ids) ORDER BY d.experiment_id
+    SELECT i.experiment_id, i.decision_id FROM decision_ids i {decision_of("i", "i.decided_at", spanned=True)}
+    WHERE i.decision_id = ANY(:ids) AND d.state = '{TRIAL}'
     """
 )
 
 
 def experiments_with(connection: Connection, ids: Iterable[str]) -> Having:
     """Find the experiments that have a decision of these ids."""
-    rows = connection.execute(_HAVING, {"ids": list(ids)}).all()
+    wanted = list(ids)
+    rows = connection.execute(_NAMED, {"ids": wanted}).all()
+    if not rows:
+        return Having({}, set(), None)
     experiments: dict[str, list[int]] = {}
     for row in rows:
         experiments.setdefault(row.id, []).append(row.experiment_id)
-    return Having(experiments, {(row.experiment_id, row.id) for row in rows if row.state == TRIAL})
+    span = Span(min(row.decided_at for row in rows), max(row.decided_at for row in rows))
+    trials = connection.execute(_TRIALS, {"ids": wanted} | span._asdict())
+    return Having(experiments, {(row.experiment_id, row.decision_id) for row in trials}, span)
 
 
 def distributions(connection: Connection, experiment_id: int, ids: list[str]) -> dict[str, list[float]]:

@@ -3,18 +3,20 @@
 An experiment gets a copy. So a metric that is saved again changes no experiment, and what was declared at launch stays.
 """
 
+from collections.abc import Sequence
+
 from pydantic import Field
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
 from app.design.definition_rules import problems_of_metric
 from app.design.metric_config import MetricSpec
 from app.design.store import saved_metrics as store
+from app.design.store.saved_metrics import StoredMetric, Use
 from app.foundation.errors import FieldError, NotFound
 from app.foundation.fields import Document, invalid
 from app.foundation.store import platform
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso
-from app.registry.store import experiments
 
 MOST = 500  # metrics that are kept
 
@@ -40,8 +42,14 @@ class SavedMetrics(Document):
 def listed(engine: Engine) -> list[SavedMetric]:
     """Every metric of the library, by key, with the experiments that have it."""
     with transaction(engine) as connection:
-        used = _used(connection)
-        return [_document(row, used.get(row.key, {})) for row in store.every(connection)]
+        rows, used = store.every(connection), store.uses(connection)
+    return [_document(row, used) for row in rows]
+
+
+def metrics(engine: Engine) -> list[MetricSpec]:
+    """The definitions of the library, by key."""
+    with transaction(engine) as connection:
+        return [MetricSpec.model_validate(row.definition) for row in store.every(connection)]
 
 
 def keep(engine: Engine, metric: MetricSpec, actor: str) -> SavedMetric:
@@ -62,7 +70,7 @@ def keep(engine: Engine, metric: MetricSpec, actor: str) -> SavedMetric:
             platform.record_change(connection, actor=actor, kind="metric_saved", before=shown, after=definition)
         row = store.find(connection, metric.key)
         assert row is not None
-        return _document(row, _used(connection).get(metric.key, {}))
+        return _document(row, store.uses(connection))
 
 
 def remove(engine: Engine, key: str, actor: str) -> None:
@@ -78,23 +86,15 @@ def remove(engine: Engine, key: str, actor: str) -> None:
         platform.record_change(connection, actor=actor, kind="metric_removed", before=row.definition)
 
 
-def _used(connection: Connection) -> dict[str, dict[str, MetricSpec]]:
-    """By key of a metric, the experiments that have one, with its definition."""
-    used: dict[str, dict[str, MetricSpec]] = {}
-    for row in experiments.changed_since(connection, -1):
-        for metric in row.config.get("metrics", []):
-            used.setdefault(metric["key"], {})[row.key] = MetricSpec.model_validate(metric)
-    return used
-
-
-def _document(row: store.StoredMetric, used: dict[str, MetricSpec]) -> SavedMetric:
+def _document(row: StoredMetric, uses: Sequence[Use]) -> SavedMetric:
     metric = MetricSpec.model_validate(row.definition)
+    theirs = {use.experiment: MetricSpec.model_validate(use.definition) for use in uses if use.key == row.key}
     return SavedMetric(
         key=row.key,
         metric=metric,
         version=row.version,
         saved_by=row.actor,
         saved_at=iso(row.saved_at),
-        experiments=sorted(used),
-        differing=sorted(key for key, theirs in used.items() if theirs != metric),
+        experiments=sorted(theirs),
+        differing=sorted(key for key, their in theirs.items() if their != metric),
     )

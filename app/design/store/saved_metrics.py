@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from app.foundation.fields import JsonObject
@@ -40,6 +40,30 @@ def find(connection: Connection, key: str, *, lock: bool = False) -> StoredMetri
     query = select(*_columns).where(_m.c.key == key)
     row = connection.execute(query.with_for_update() if lock else query).first()
     return None if row is None else StoredMetric._make(row)
+
+
+class Use(NamedTuple):
+    """A metric of an experiment that has the key of a saved one."""
+
+    key: str
+    experiment: str
+    definition: JsonObject
+
+
+_USES = text(
+    """
+    SELECT s.key, e.key AS experiment, m.definition FROM experiments e
+    JOIN experiment_configs c ON c.experiment_id = e.id AND c.version = e.config_version
+    CROSS JOIN LATERAL json_array_elements(
+        CASE WHEN json_typeof(c.config->'metrics') = 'array' THEN c.config->'metrics' END) AS m (definition)
+    JOIN saved_metrics s ON s.key = m.definition->>'key' ORDER BY 1, 2
+    """
+)
+
+
+def uses(connection: Connection) -> list[Use]:
+    """The metrics of experiments that have the key of a saved metric."""
+    return [Use._make(row) for row in connection.execute(_USES)]
 
 
 def put(connection: Connection, key: str, definition: JsonObject, actor: str) -> None:

@@ -1,6 +1,8 @@
 """Pieces of SQL that several stores write into their statements."""
 
 from collections.abc import Iterable
+from datetime import datetime
+from typing import NamedTuple
 
 # How a decision d is joined to its outcome o. "+ 0" hides from the planner that these are one experiment's outcomes: it takes
 # an experiment that began after its statistics were gathered to have one row, and would read them all for each decision.
@@ -24,8 +26,18 @@ def its_decision(row: str, at: str | None = None, *, experiment: str = "experime
     return f"d.id = {row}.decision_id AND d.experiment_id = {its} AND d.decided_at = {time}"
 
 
-def decision_of(row: str, at: str | None = None, *, experiment: str = "experiment_id") -> str:
+class Span(NamedTuple):
+    """The times of the first and the last of some decisions."""
+
+    first: datetime
+    last: datetime
+
+
+def decision_of(row: str, at: str | None = None, *, experiment: str = "experiment_id", spanned: bool = False) -> str:
     """What looks up the decision d of each row of the log, by the row's alias; parameters as of ``its_decision``.
+
+    :param spanned: the statement has a ``Span`` of the decisions as parameters. Then the planner looks only at the parts of the
+        log that lie in it, and a look-up costs the same however many months the log has.
 
     "OFFSET 0" keeps the planner from anything else than look-ups. It takes each of them to read all parts of the log, though
     the time leaves one, and would rather read the whole log.
@@ -35,6 +47,8 @@ def decision_of(row: str, at: str | None = None, *, experiment: str = "experimen
         source = f"decision_ids known JOIN decisions d ON {its_decision('known', 'known.decided_at')} WHERE {condition}"
     else:
         source = f"decisions d WHERE {its_decision(row, at)}"
+    if spanned:
+        source += " AND d.decided_at >= :first AND d.decided_at <= :last"
     return f"CROSS JOIN LATERAL (SELECT d.* FROM {source} OFFSET 0) d"
 
 
@@ -77,6 +91,13 @@ RETRY_PAUSE = "make_interval(secs => least(3600, 10 * 2 ^ least(failures, 10)))"
 
 # The distribution of a decision d, with 0 where an imported log does not hold the probability.
 KNOWN_CHANCES = "array_replace(d.distribution, NULL, 0::float8)"
+
+# The position of a decision d in its list, from 2; null: it is the first, or a plain decision. Ids of imported logs may end
+# like those of later positions, so the context has to agree (as in ``app.off_policy.log_table``).
+LATER_POSITION = """
+    CASE WHEN d.id ~ '#[0-9]+$' AND d.context ->> 'position' = substring(d.id FROM '#([0-9]+)$')
+    THEN CAST(d.context ->> 'position' AS int) END
+"""
 
 # The actions at the earlier positions of a decision d's list, in their order; null where there are none.
 ABOVE = """

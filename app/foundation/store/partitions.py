@@ -35,14 +35,17 @@ class Month(NamedTuple):
     in_default: int  # rows in the default partition; at most one more than can move
 
 
+# Where each partition begins and ends, but for the default one; it begins at null if that is the beginning of time.
+BOUNDS: Final = """
+    SELECT c.relname AS name, substring(bound FROM 'FROM \\(''([^'']+)''\\)')::timestamptz AS starts,
+        substring(bound FROM 'TO \\(''([^'']+)''\\)')::timestamptz AS ends
+    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+    CROSS JOIN LATERAL pg_get_expr(c.relpartbound, c.oid) AS bound
+    WHERE i.inhparent = to_regclass('decisions') AND bound <> 'DEFAULT'
+"""
 _MISSING = text(
     f"""
-    WITH bounds AS (
-        SELECT substring(bound FROM 'TO \\(''([^'']+)''\\)')::timestamptz AS ends,
-            substring(bound FROM 'FROM \\(''([^'']+)''\\)')::timestamptz AS starts
-        FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-        CROSS JOIN LATERAL pg_get_expr(c.relpartbound, c.oid) AS bound
-        WHERE i.inhparent = to_regclass('decisions') AND bound <> 'DEFAULT'
+    WITH bounds AS ({BOUNDS}
     ), months AS (
         SELECT start, start + interval '1 month' AS "end"
         FROM date_trunc('month', clock_timestamp(), 'UTC') AS this, generate_series(0, :ahead) AS n

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select, text
 
 from app.foundation.fields import JsonObject
 from app.foundation.store import chain, tables
-from app.foundation.store.fragments import IN_KEYS, KEYS, DecisionKey, decision_of, keys
+from app.foundation.store.fragments import IN_KEYS, KEYS, DecisionKey, Span, decision_of, keys
 from app.foundation.store.locks import Single, hold_single, share_single
 
 _r = tables.rewards
@@ -74,7 +74,7 @@ _INSERT = text(
         coalesce(n.now > d.closes_at, false)
     FROM json_to_recordset(:rows) AS i (
         experiment_id bigint, decision_id text, reward_id text, metric text, value float8, occurred_at timestamptz)
-    {decision_of("i")}
+    {decision_of("i", spanned=True)}
     CROSS JOIN n
     ON CONFLICT DO NOTHING
     RETURNING *
@@ -141,9 +141,12 @@ def find_many(connection: Connection, of: Iterable[DecisionKey]) -> dict[RewardK
     return {row[:3]: StoredReward._make(row) for row in connection.execute(_FIND, keys(of))}
 
 
-def insert_new(connection: Connection, rows: list[NewReward]) -> dict[RewardKey, StoredReward]:
-    """Store rewards under the gate, and return those that are new."""
+def insert_new(connection: Connection, rows: list[NewReward], span: Span) -> dict[RewardKey, StoredReward]:
+    """Store rewards under the gate, and return those that are new.
+
+    :param span: of their decisions.
+    """
     documents: list[JsonObject] = [row._asdict() for row in rows]
-    values = {"rows": orjson.dumps(documents).decode()} | chain.key(connection)
+    values = {"rows": orjson.dumps(documents).decode()} | span._asdict() | chain.key(connection)
     stored = connection.execute(_INSERT, values)
     return {row[:3]: StoredReward._make(row) for row in stored}

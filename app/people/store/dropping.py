@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection, text
 
 from app.foundation.store import chain
-from app.foundation.store.partitions import DEFAULT, EARLY, briefly
+from app.foundation.store.partitions import BOUNDS, DEFAULT, EARLY, briefly
 
 
 class Old(NamedTuple):
@@ -17,13 +17,9 @@ class Old(NamedTuple):
 
 
 _OLD = text(
-    """
-    SELECT name, ends AS "end" FROM (
-        SELECT c.relname AS name, substring(bound FROM 'TO \\(''([^'']+)''\\)')::timestamptz AS ends
-        FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-        CROSS JOIN LATERAL pg_get_expr(c.relpartbound, c.oid) AS bound
-        WHERE i.inhparent = to_regclass('decisions') AND bound <> 'DEFAULT'
-    ) partitions WHERE ends <= clock_timestamp() - make_interval(secs => :age) ORDER BY ends
+    f"""
+    SELECT name, ends AS "end" FROM ({BOUNDS}) partitions
+    WHERE ends <= clock_timestamp() - make_interval(secs => :age) ORDER BY ends
     """
 )
 

@@ -13,9 +13,9 @@ from app.foundation.isolation import each_due
 from app.foundation.settings import Settings
 from app.foundation.store import latest
 from app.foundation.store.engine import transaction
-from app.foundation.times import iso
 from app.off_policy.predictions import predict
 from app.registry.lookup import stored_experiment
+from app.registry.newest import age_of, or_computed
 from app.registry.store.experiments import StoredExperiment
 from app.reporting.documents.slots import SlotsReport, SlotsWindow, SlotValues, StoredSlots
 from app.reporting.slots import parts, positions
@@ -29,7 +29,6 @@ from experiments.validation import DataError
 
 KIND = "slots"
 FACTOR = 100.0  # computing takes at most 1 / FACTOR of a worker's time
-SMALL = 5_000  # decisions that a request can read while somebody waits
 SAMPLE = 200  # newest decisions that tell whether the app asks for lists
 NEWEST = 50_000  # decisions at most, of lists each position
 TRAIN_SHARE = 0.1  # the oldest part of the decisions: only predictions learn from it
@@ -60,15 +59,7 @@ def get(engine: Engine, settings: Settings, key: str) -> SlotsReport:
     :returns: a report without figures (``computed_at`` null) while the worker has not computed a long log yet.
     :raises NotFound: no such experiment.
     """
-    report = stored(engine, key)
-    if report.computed_at is not None:
-        return report
-    with transaction(engine) as connection:
-        small = sizes.is_small(connection, stored_experiment(connection, key).id, SMALL)
-    if small:
-        compute(engine, settings, key)
-        report = stored(engine, key)
-    return report
+    return or_computed(engine, key, lambda: stored(engine, key), lambda: compute(engine, settings, key), sizes.is_small)
 
 
 def stored(engine: Engine, key: str) -> SlotsReport:
@@ -79,16 +70,12 @@ def stored(engine: Engine, key: str) -> SlotsReport:
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
         newest = latest.get(connection, experiment.id, KIND)
-    if newest is None:
-        empty = _empty(ExperimentConfig.model_validate(experiment.config))
-        return SlotsReport(**empty.given(), experiment=key, computed_at=None, age_s=None, seconds=None)
-    return SlotsReport(
-        **StoredSlots.model_validate(newest.body).given(),
-        experiment=key,
-        computed_at=iso(newest.computed_at),
-        age_s=round(newest.age_s, 1),
-        seconds=newest.seconds,
+    report = (
+        StoredSlots.model_validate(newest.body)
+        if newest
+        else _empty(ExperimentConfig.model_validate(experiment.config))
     )
+    return SlotsReport(**report.given(), experiment=key, **age_of(newest))
 
 
 def compute_due(engine: Engine, settings: Settings) -> list[str]:

@@ -5,17 +5,12 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-from app.foundation.store.fragments import ITS_OUTCOME, NOT_TRIAL
+from app.foundation.store.fragments import ITS_OUTCOME, LATER_POSITION, NOT_TRIAL
 
-# Ids of imported logs may end like those of later positions, so the context has to agree (as in ``off_policy.log_table``).
-_POSITION = """
-    CASE WHEN d.id ~ '#[0-9]+$' AND d.context ->> 'position' = substring(d.id FROM '#([0-9]+)$')
-    THEN CAST(d.context ->> 'position' AS int) ELSE 1 END
-"""
 _POSITIONS = text(
     f"""
-    SELECT d.arm, {_POSITION} AS position, d.eligible[d.chosen + 1] AS action, d.unit_id, count(*)::int AS shown,
-        sum(o.reward) AS reward, (count(*) FILTER (WHERE o.events > 0))::int AS reported
+    SELECT d.arm, coalesce({LATER_POSITION}, 1) AS position, d.eligible[d.chosen + 1] AS action, d.unit_id,
+        count(*)::int AS shown, sum(o.reward) AS reward, (count(*) FILTER (WHERE o.events > 0))::int AS reported
     FROM (
         SELECT id, experiment_id, arm, context, eligible, chosen, unit_id, decided_at FROM decisions
         WHERE experiment_id = :experiment_id

@@ -14,9 +14,9 @@ from app.foundation.isolation import each_due
 from app.foundation.settings import Settings
 from app.foundation.store import latest
 from app.foundation.store.engine import transaction
-from app.foundation.times import iso
 from app.off_policy.log_table import LogTable
 from app.registry.lookup import stored_experiment
+from app.registry.newest import age_of, or_computed
 from app.registry.store.experiments import StoredExperiment
 from app.reporting.documents.whom import StoredWhom, WhomReport, WhomWindow
 from app.reporting.store import whom as store
@@ -30,7 +30,6 @@ from experiments.validation import DataError
 
 KIND = "whom"
 FACTOR = 100.0  # computing takes at most 1 / FACTOR of a worker's time
-SMALL = 5_000  # decisions that a request can read while somebody waits
 TRAIN_SHARE = 0.1  # the oldest part of the decisions: only predictions learn from it
 ASSUMPTIONS = (
     f"Figures of actions and features are of the newest {windows.NEWEST:,} settled decisions at most, and of fewer where a "
@@ -58,15 +57,7 @@ def get(engine: Engine, settings: Settings, key: str) -> WhomReport:
     :returns: a report without figures (``computed_at`` null) while the worker has not computed a long log yet.
     :raises NotFound: no such experiment.
     """
-    report = stored(engine, key)
-    if report.computed_at is not None:
-        return report
-    with transaction(engine) as connection:
-        small = store.is_small(connection, stored_experiment(connection, key).id, SMALL)
-    if small:
-        compute(engine, settings, key)
-        report = stored(engine, key)
-    return report
+    return or_computed(engine, key, lambda: stored(engine, key), lambda: compute(engine, settings, key), store.is_small)
 
 
 def stored(engine: Engine, key: str) -> WhomReport:
@@ -77,16 +68,10 @@ def stored(engine: Engine, key: str) -> WhomReport:
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
         newest = latest.get(connection, experiment.id, KIND)
-    if newest is None:
-        empty = _empty(ExperimentConfig.model_validate(experiment.config))
-        return WhomReport(**empty.given(), experiment=key, computed_at=None, age_s=None, seconds=None)
-    return WhomReport(
-        **StoredWhom.model_validate(newest.body).given(),
-        experiment=key,
-        computed_at=iso(newest.computed_at),
-        age_s=round(newest.age_s, 1),
-        seconds=newest.seconds,
+    report = (
+        StoredWhom.model_validate(newest.body) if newest else _empty(ExperimentConfig.model_validate(experiment.config))
     )
+    return WhomReport(**report.given(), experiment=key, **age_of(newest))
 
 
 def compute_due(engine: Engine, settings: Settings) -> list[str]:

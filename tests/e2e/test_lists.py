@@ -90,9 +90,9 @@ def _lists_are_read(site: Site) -> int:
 
 def _positions_are_right(page: Page, lists: int) -> None:
     rows = page.locator("main table tr")
-    page.evaluate("document.querySelectorAll('main details').forEach((one) => (one.open = true))")
     for arm in ("control", "learned", "uniform"):
         expect(page.locator("main")).to_contain_text(f"Arm {arm}: what each position earned")
+    page.evaluate("document.querySelectorAll('main details').forEach((one) => (one.open = true))")
     tops = [row for row in rows.all_inner_texts() if row.startswith("Position 1")]
     shown = [int(row.split("\t")[1].replace(",", "")) for row in tops]
     assert sum(shown) == lists

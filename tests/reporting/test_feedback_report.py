@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from app.registry import newest
 from app.reporting import feedback_report, results
 from tests.lab import AB, Lab, sound
 from tests.learning.feedback_support import apply, say
@@ -118,7 +119,7 @@ def test_a_small_log_is_computed_when_asked_and_a_long_one_by_the_worker(
     assert report(lab, "asked")["computed_at"] is None  # nobody answered
     say(lab, [{"decision_id": one["decision_id"], "kind": "thumbs", "value": "up"}])
     lab.settle("asked")
-    monkeypatch.setattr(feedback_report, "SMALL", 0)
+    monkeypatch.setattr(newest, "SMALL", 0)
     assert report(lab, "asked")["computed_at"] is None
     assert "asked" in feedback_report.compute_due(lab.runtime.engine, 0.0)
     found = report(lab, "asked")

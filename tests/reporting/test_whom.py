@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app.registry import newest
 from app.reporting import results
 from app.reporting.whom import report as whom
 from app.reporting.whom import window
@@ -181,7 +182,7 @@ def test_a_short_log_says_why_and_an_empty_one_that_there_is_nothing(lab: Lab, v
 def test_long_logs_wait_for_the_worker_and_are_read_in_part(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     lab.make("long", arms=arms(0.5, 0.3, 0.2), control_arm="control")
     lab.play("long", bodies(600, "u"), world(1))
-    monkeypatch.setattr(whom, "SMALL", 599)
+    monkeypatch.setattr(newest, "SMALL", 599)
     assert whom.get(lab.runtime.engine, lab.settings, "long").computed_at is None
     monkeypatch.setattr(window, "PAIRS", 900)  # of three actions each
     whom.compute(lab.runtime.engine, lab.settings, "long")

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from bandits.encoding import Features, drop_features, encode_action, encode_context
+from bandits.exposure import Counts, groups_of
 from bandits.model import Predictor, distribution
-from bandits.policy import Policy
+from bandits.policy import BanditPolicy, Policy
 
 MOST: Final = 40
 
@@ -23,6 +24,7 @@ class Choice(NamedTuple):
     action_ids: Sequence[str]  # in the same order
     chosen: int  # index in both
     above: Sequence[str] = ()  # lines of the actions at a list's earlier positions
+    counts: Counts | None = None  # that it saw, of a target on exposure over a window
 
 
 class Contribution(NamedTuple):
@@ -42,12 +44,16 @@ def names_of(features: Features) -> list[str]:
 
 def contributions(policy: Policy, predictor: Predictor | None, choice: Choice, most: int = MOST) -> list[Contribution]:
     """Contributions of the first ``most`` fields, context before action, with the largest changes first."""
-    context, action_features, lines, ids, chosen, above = choice
+    context, action_features, lines, ids, chosen, above, counts = choice
+    exposure = policy.exposure if isinstance(policy, BanditPolicy) and counts is not None else None
+    groups = [] if exposure is None else groups_of(lines, exposure.by)
     shared = encode_context(context)
 
     def chance(shared_line: str, line: str) -> float:
         changed = [*lines[:chosen], line, *lines[chosen + 1 :]]
-        return float(distribution(policy, predictor, shared_line, changed, ids, above)[chosen])
+        known = exposure is not None and groups_of(changed, exposure.by) == groups  # the counts are of these groups
+        seen = counts if known else None
+        return float(distribution(policy, predictor, shared_line, changed, ids, above, counts=seen)[chosen])
 
     now = chance(shared, lines[chosen])
     fields = [("context", name) for name in names_of(context)] + [

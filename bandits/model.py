@@ -12,7 +12,7 @@ from bandits.distribution import FloatArray, mix_floor, uniform
 from bandits.diversity import diversified
 from bandits.encoding import hide
 from bandits.examples import Example
-from bandits.exposure import constrained
+from bandits.exposure import Counts, constrained
 from bandits.learner import auto, vw_learner
 from bandits.learner.predictor import AutoPredictor
 from bandits.learner.state import MOST_ROWS, State
@@ -145,6 +145,8 @@ def distribution(
     action_lines: Sequence[str],
     action_ids: Sequence[str],
     above: Sequence[str] = (),
+    *,
+    counts: Counts | None = None,
 ) -> FloatArray:
     """The distribution over the eligible actions, shape (K,), in their order. Serving and audit both call this.
 
@@ -155,6 +157,7 @@ def distribution(
     or the lines and ids differ in number.
 
     :param above: encoded actions at earlier positions of the list.
+    :param counts: of the window over which its `exposure` is a target.
     """
     if len(action_ids) != len(action_lines):
         raise ValueError(f"{len(action_lines)} action lines for {len(action_ids)} action ids")
@@ -168,7 +171,7 @@ def distribution(
     if policy.diversity and above:
         learned = diversified(learned, action_lines, above, policy.diversity)
     if policy.exposure is not None:
-        learned = constrained(learned, action_lines, policy.exposure)
+        learned = constrained(learned, action_lines, policy.exposure, counts)
     if policy.instead is None:
         return learned
     return mix_floor((1.0 - policy.probe) * _unlearned(policy.instead, action_ids) + policy.probe * learned, 0.0)

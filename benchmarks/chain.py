@@ -35,7 +35,8 @@ def row(number: str) -> NewDecision:
     context: dict[str, JsonValue] = {"last": "nabisco", "n": 12.5, "visits": 3}
     return NewDecision(
         number, 1, 1, "lw_000000000000", "a" * 64, f"unit-{number}", "all", 0, None, None, ["a", "b", "c"], None,
-        [0.25, 0.25, 0.5], 1, 0.25, 0.4, context, 1, None, "active", None, None, None, None, None, "2:" + "b" * 64, 600.0, False,
+        [0.25, 0.25, 0.5], 1, 0.25, 0.4, context, 1, None, "active", None, None, None, None, None, None, "2:" + "b" * 64,
+        600.0, False,
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 
 from app.deciding import runtime
 from app.fairness import report as fairness
+from app.fairness import targets
 from app.foundation.isolation import in_turn
 from app.foundation.store import old_keys, partitions
 from app.foundation.store.engine import create
@@ -166,6 +167,7 @@ def watch() -> None:
     with alone(_engine(), "watch") as granted:
         if granted:
             in_turn(
+                (targets.KIND, lambda: targets.compute_due(_engine())),
                 (activity.KIND, lambda: activity.compute_due(_engine())),
                 (watching.KIND, lambda: watching.compute_due(_engine())),
                 (collecting.KIND, lambda: collecting.collect(_engine(), settings)),

@@ -20,7 +20,10 @@ from app.deciding.rules import repeats
 from app.deciding.runtime import Runtime
 from app.deciding.seal import seal
 from app.deciding.snapshot import Candidates, Experiment
+from app.deciding.store.counts import Counted
 from app.deciding.store.decisions import NewDecision
+from app.deciding.windows import targets
+from app.foundation import metrics
 from app.foundation.errors import FieldError, Unprocessable
 from app.foundation.fields import invalid
 from app.foundation.store.fragments import TRIAL
@@ -56,6 +59,7 @@ class _Drawn(NamedTuple):
     distribution: list[float]  # over the eligible actions
     draw: float
     chosen: int
+    counted: Counted | None  # of the arms' windows
 
 
 class _Parts(NamedTuple):
@@ -171,10 +175,24 @@ def _context(prepared: PreparedDecision, state: UnitState | None, denied: list[s
 def _draw(prepared: PreparedDecision, candidates: Candidates, line: str, above: Sequence[str]) -> _Drawn:
     policy, predictor = prepared.arm.policy, prepared.model.predictor
     placed = prepared.eligible.candidates.lines_of(above)
-    chances = distribution(policy, predictor, line, candidates.lines, candidates.ids, placed).tolist()
+    counted, counts = _counted(prepared, candidates), None
+    if counted is not None:
+        counts = targets.counts_of(counted, prepared.arm.key)
+    chances = distribution(policy, predictor, line, candidates.lines, candidates.ids, placed, counts=counts).tolist()
     decision_id = position_id(prepared.identified.decision_id, len(above) + 1)
     draw = draws.draw(prepared.experiment.salt, decision_id)
-    return _Drawn(decision_id, chances, draw, draws.sample(chances, draw))
+    return _Drawn(decision_id, chances, draw, draws.sample(chances, draw), counted)
+
+
+def _counted(prepared: PreparedDecision, candidates: Candidates) -> Counted | None:
+    """Return the counts that the decision sees; None: no arm has a target over a window, or its counts are missing or old."""
+    windows = prepared.experiment.targets
+    if not windows:
+        return None
+    counted = targets.seen(windows, prepared.counts, candidates.ids, candidates.lines)
+    if counted is None:
+        metrics.count_fallback("counts_old")
+    return counted
 
 
 def _row(prepared: PreparedDecision, parts: _Parts) -> NewDecision:
@@ -207,6 +225,7 @@ def _row(prepared: PreparedDecision, parts: _Parts) -> NewDecision:
         dropped=parts.context.dropped or None,
         holdout_version=prepared.holdout_version,
         holdout=prepared.held_back or None,
+        counted=drawn.counted,
         seal="",
         window_s=experiment.config.reward.window_s,
         unit_known=parts.unit_known,

@@ -12,6 +12,7 @@ from app.deciding.model_cache import Loaded
 from app.deciding.requests import DecideRequest, IdentifiedRequest, MessageRequest, Slot, SlottedRequest
 from app.deciding.runtime import Runtime
 from app.deciding.snapshot import Arm, Experiment, compile_actions
+from app.deciding.windows.targets import ExperimentCounts
 from app.design.context.kept import hash_key, keep_declared
 from app.design.definition_rules import action_problems
 from app.design.people_config import ContextField
@@ -52,6 +53,7 @@ class PreparedDecision(NamedTuple):
     holdout_version: int | None = None  # of the global holdout that is in force; None: there is none
     held_back: bool = False  # its unit is in the holdout
     trial: bool = False  # the call, or its key, is a test
+    counts: ExperimentCounts | None = None  # of targets on exposure over a window
 
 
 def prepare(
@@ -84,6 +86,7 @@ def prepare(
     return PreparedDecision(
         *(identified, experiment, caller.key_id, arm, model, eligible, context, places, version, held_back),
         trial=caller.test or request.test,
+        counts=runtime.snapshots.current.counts.get(experiment.id),
     )
 
 

@@ -41,6 +41,7 @@ OPTIONAL_FIELDS: Final = (
     "dropped",
     "holdout_version",
     "holdout",
+    "counted",
 )  # sealed with their names, if they have a value
 _CLAIMS: Final = attrgetter(*FIELDS)
 VERSION: Final = "2:"  # every new seal begins with it; the oldest seals have no version

@@ -8,16 +8,19 @@ the decision is stored.
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from pydantic import JsonValue
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from app.accounts.store import keys
 from app.accounts.store.keys import StoredKey
 from app.content.composition import line_of
 from app.content.composition_config import NOTHING
+from app.deciding.store import counts
+from app.deciding.windows import targets
+from app.deciding.windows.targets import ExperimentCounts
 from app.design.experiment_config import ActionSpec, ExperimentConfig, shares
 from app.design.fallbacks import policy_in_force
 from app.foundation.store import platform
@@ -27,6 +30,7 @@ from app.registry.store.experiments import StoredExperiment
 from app.registry.store.holdouts import Holdout
 from app.registry.store.models import Serving
 from bandits.encoding import encode_action
+from bandits.exposure import Exposure
 from bandits.policy import BanditPolicy, Policy, UniformPolicy, parse_policy
 
 
@@ -65,6 +69,7 @@ class Experiment:
     channels: Mapping[str, str]  # by action, the channel of its message; actions without a message are missing
     governed: bool  # True: every decision depends on its unit's state
     plain: Arm  # decides for people without consent to personalisation, and for units in the global holdout
+    targets: Mapping[str, Exposure] = field(default_factory=dict)  # by arm, of exposure over a window
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,7 @@ class Snapshot:
     keys: Mapping[str, StoredKey]  # by public id
     serving: Mapping[tuple[int, str], Serving]  # by (experiment id, arm key)
     holdout: Holdout | None = None  # the global holdout; null: there was never one
+    counts: Mapping[int, ExperimentCounts] = field(default_factory=dict)  # by experiment id, of targets over a window
 
 
 REFRESH_S = 60.0  # longest wait for another thread that is reading; requests have an earlier deadline
@@ -111,17 +117,20 @@ class Snapshots:
             with transaction(self._engine) as connection:
                 revision = platform.revision(connection)
                 if revision == old.revision:
+                    self.current = new = _counted(connection, old)
                     self._read_at = began
-                    return old
+                    return new
                 changed = experiments.changed_since(connection, old.revision)
                 new_keys = keys.changed_since(connection, old.revision)
                 serving = models.serving(connection, since_revision=old.revision)
                 ids = experiments.all_ids(connection)
                 holdout = holdouts.newest(connection)
-            known = {id_: experiment for id_, experiment in old.by_id.items() if id_ in ids}  # a draft may be deleted
-            by_key = {experiment.key: experiment for experiment in known.values()}
-            base = replace(old, revision=revision, experiments=by_key, by_id=known, holdout=holdout)
-            new = _merge(base, changed, new_keys, serving)
+                known = {
+                    id_: experiment for id_, experiment in old.by_id.items() if id_ in ids
+                }  # a draft may be deleted
+                by_key = {experiment.key: experiment for experiment in known.values()}
+                base = replace(old, revision=revision, experiments=by_key, by_id=known, holdout=holdout)
+                new = _counted(connection, _merge(base, changed, new_keys, serving))
             self._before_publishing(old, new)
             self.current, self._read_at = new, began
             return new
@@ -147,9 +156,18 @@ def compile_candidates(config: ExperimentConfig) -> Candidates:
     return Candidates(ids, lines, dict.fromkeys(ids))
 
 
+def _counted(connection: Connection, snapshot: Snapshot) -> Snapshot:
+    """Read the newest counts of the targets over a window; no experiment has one: nothing to read."""
+    ids = [id_ for id_, experiment in snapshot.by_id.items() if experiment.targets and experiment.status == "running"]
+    if not ids:
+        return replace(snapshot, counts={}) if snapshot.counts else snapshot
+    return replace(snapshot, counts={row.experiment_id: targets.read(row) for row in counts.newest(connection, ids)})
+
+
 def compile_experiment(stored: StoredExperiment) -> Experiment:
     """Parse and encode a stored experiment."""
     config = ExperimentConfig.model_validate(stored.config)
+    arms = {arm.key: Arm(arm.key, policy_in_force(config, arm)) for arm in config.arms}
     return Experiment(
         id=stored.id,
         key=stored.key,
@@ -157,12 +175,13 @@ def compile_experiment(stored: StoredExperiment) -> Experiment:
         salt=bytes(stored.salt),
         config_version=stored.config_version,
         config=config,
-        arms={arm.key: Arm(arm.key, policy_in_force(config, arm)) for arm in config.arms},
+        arms=arms,
         shares=shares(config),
         candidates=compile_candidates(config),
         channels=config.channels(),
         plain=plain_arm(config),
         governed=any((config.fatigue, config.repeats, config.consent, config.profile, config.feedback)),
+        targets={key: target for key, arm in arms.items() if (target := targets.target_of(arm.policy)) is not None},
     )
 
 

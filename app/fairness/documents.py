@@ -87,6 +87,32 @@ class PathArm(Document):
     narrows: bool
 
 
+class GroupTarget(Document):
+    """What a group of actions reached of an arm's target over a window."""
+
+    name: str  # an action's id, or the value of a feature; empty: actions without the feature
+    share: float  # of the window's decisions
+    least: float  # the target
+    most: float
+    eligible: float  # share of the decisions in which the group could be drawn
+    possible: float  # the share that a target may ask for: an equal share of each of these decisions
+    out_of_reach: bool  # `least` is above that
+
+
+class TargetReport(Document):
+    """What an arm reached of its target over a window; see the policy's `exposure`."""
+
+    arm: str
+    by: str  # "action", or the name of a text feature of the actions
+    window: int | None  # newest decisions
+    window_s: float | None
+    decisions: int  # that were counted
+    age_s: float | None  # of the counts; null: there are none yet
+    rests: bool  # the counts are missing or old, and the bounds hold in every decision
+    groups: list[GroupTarget]  # furthest below its target first, at most 100
+    others: int  # groups that are not listed
+
+
 class StoredFairness(Document):
     """The report as the worker stores it."""
 
@@ -109,3 +135,4 @@ class FairnessReport(StoredFairness):
     computed_at: str | None  # null: none is computed yet
     age_s: float | None
     seconds: float | None
+    targets: list[TargetReport]  # of this moment, not of `computed_at`

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Engine
 
 from app.design.experiment_config import ExperimentConfig
-from app.fairness import bubbles, people_groups, spreading
+from app.fairness import bubbles, people_groups, spreading, targets
 from app.fairness.action_groups import Groups, groupings
 from app.fairness.documents import FairnessReport, GroupGap, PathArm, StoredFairness
 from app.fairness.store import fairness as store
@@ -68,13 +68,11 @@ def stored(engine: Engine, key: str) -> FairnessReport:
     """
     with transaction(engine) as connection:
         experiment = stored_experiment(connection, key)
+        config = ExperimentConfig.model_validate(experiment.config)
         newest = latest.get(connection, experiment.id, KIND)
-    report = (
-        StoredFairness.model_validate(newest.body)
-        if newest
-        else _empty(ExperimentConfig.model_validate(experiment.config))
-    )
-    return FairnessReport(**report.given(), experiment=key, **age_of(newest))
+        reached = targets.reports(connection, experiment.id, config)
+    report = StoredFairness.model_validate(newest.body) if newest else _empty(config)
+    return FairnessReport(**report.given(), experiment=key, targets=reached, **age_of(newest))
 
 
 class Choices(NamedTuple):

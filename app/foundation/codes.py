@@ -160,8 +160,10 @@ _DESIGN: Final[dict[str, Words]] = {
     "policy_features_off": Words("give a list without repeats of at most {limit} names of context fields"),
     "policy_exposure": Words(
         "give by, the name of a text feature of the actions or action, and least (0 to 0.5) and most (more than least, up "
-        "to 1), or only parity (0 to 0.5)",
-        "Give at least (0 to 50) and at most (more than that, up to 100), or only equal shares, give or take (0 to 50).",
+        "to 1), or only parity (0 to 0.5); window (100 to 10000 decisions) or window_s (60 to 2592000 seconds) makes them a "
+        "target over a window",
+        "Give at least (0 to 50) and at most (more than that, up to 100), or only equal shares, give or take (0 to 50). A window "
+        "has 100 to 10,000 decisions, or 1 minute to 30 days.",
     ),
     "policy_diversity_slates": Words("composed messages are no lists and take no diversity; leave it out"),
     "exposure_without_by": Words("Name a feature of the actions, or action."),

@@ -182,7 +182,7 @@ class ArmActions(Document):
 class PricePoint(Document):
     """An arm's value within one bound on exposure, and what the bound costs."""
 
-    bound: float | None  # of each group's share of a decision; null: without a bound
+    bound: float | None  # of each group's share of a decision, or of the window; null: without a bound
     smallest: float | None  # the smallest group's mean exposure under it, in the scored decisions
     value: float | None  # null: the log does not identify it
     interval: IntervalDocument | None  # holds at every look
@@ -197,6 +197,7 @@ class Price(Document):
     arm: str
     by: str
     bound: str  # least, most, parity
+    window: int | None = None  # decisions over which it is a target; null: it holds in every decision
     groups: int  # the most that a scored decision has
     decisions: int  # scored
     points: list[PricePoint]  # the first without a bound

@@ -9,7 +9,7 @@ from pydantic import Field, JsonValue
 from app.design.experiment_config import ExperimentConfig
 from app.foundation.errors import FieldError
 from app.foundation.fields import Key, Model, Time, invalid
-from bandits.exposure import parse_exposure
+from bandits.exposure import WINDOWS, parse_exposure
 from bandits.parameters import INTERACTIONS
 from bandits.policy import BanditPolicy, FixedPolicy, Policy, PolicyError, parse_policy
 
@@ -45,6 +45,12 @@ class PriceQuestion(Model):
         min_length=1,
         max_length=12,
         description="The bounds to value; without it eight steps from no bound to equal shares.",
+    )
+    window: int | None = Field(
+        default=None,
+        ge=WINDOWS[0],
+        le=WINDOWS[1],
+        description="The bounds are a target over so many newest decisions; without it they hold in every decision.",
     )
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from app.deciding.windows.targets import counts_of
 from app.design.fallbacks import policy_in_force
 from app.learning.examples import Configs
 from app.off_policy.store.evaluations import LoggedRow
@@ -69,7 +70,10 @@ def arm_probabilities(
                 if row.arm == arm:
                     table[index, : len(row.distribution)] = row.distribution
                 else:
-                    chances = distribution(policy, predictor, shared[index], lines[index], row.eligible, above[index])
+                    counts = counts_of(row.counted, arm)
+                    chances = distribution(
+                        policy, predictor, shared[index], lines[index], row.eligible, above[index], counts=counts
+                    )
                     table[index, : len(chances)] = chances
             if predictor is not None:
                 predictor.close()

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from app.deciding.seal import holds
 from app.deciding.snapshot import plain_arm
 from app.deciding.store.decisions import StoredDecision
+from app.deciding.windows.targets import counts_of
 from app.design.experiment_config import ExperimentConfig, shares
 from app.design.fallbacks import policy_in_force
 from app.learning.examples import Configs
@@ -139,7 +140,10 @@ def check_choice(
     :raises ValueError: the context or the actions cannot be encoded.
     """
     line = encode_context(row.context)
-    chances: list[float] = distribution(policy, predictor, line, actions.lines, row.eligible, actions.above).tolist()
+    counts = counts_of(row.counted, row.arm)
+    chances: list[float] = distribution(
+        policy, predictor, line, actions.lines, row.eligible, actions.above, counts=counts
+    ).tolist()
     same_size = len(chances) == len(row.distribution)
     allowed = TOLERANCE if isinstance(policy, BanditPolicy) and policy.rebuilds else 0.0
     off = [

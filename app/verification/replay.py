@@ -11,6 +11,7 @@ from app.accounts.store import keys
 from app.content.composition import SlotAnswer, slots_of
 from app.deciding.store import decisions
 from app.deciding.store.decisions import StoredDecision
+from app.deciding.windows.targets import counts_of
 from app.design.experiment_config import ActionSpec, ExperimentConfig
 from app.design.store import feedback_schemas
 from app.foundation.errors import NotFound
@@ -173,7 +174,8 @@ def _recomputed(
         if predictor is not None and action is not None:
             features = {} if config.composition else action.features  # a part's features do not come without the part
             fields = len(names_of(row.context)) + len(names_of(features))
-            choice = Choice(row.context, features, actions.lines, row.eligible, row.chosen, actions.above)
+            counts = counts_of(row.counted, row.arm)
+            choice = Choice(row.context, features, actions.lines, row.eligible, row.chosen, actions.above, counts)
             shares = contributions(policy, predictor, choice)
     except FAILURES as error:
         problem = str(error.args[0]) if error.args else str(error)

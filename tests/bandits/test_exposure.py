@@ -8,7 +8,7 @@ from scipy.optimize import minimize
 
 from bandits.distribution import mix_floor
 from bandits.encoding import encode_action, encode_context
-from bandits.exposure import ACTION, Exposure, constrained, groups_of
+from bandits.exposure import ACTION, Counts, Exposure, constrained, groups_of
 from bandits.model import distribution
 from bandits.policy import BanditPolicy, PolicyError, learning_part, parse_policy, policy_to_json
 
@@ -109,3 +109,62 @@ def test_a_wrong_constraint_is_refused_by_name(exposure: object, path: str) -> N
 def test_composed_messages_take_no_constraint() -> None:
     with pytest.raises(PolicyError, match="policy_exposure_slates"):
         parse_policy({"type": "bandit", "slates": True, "exposure": {"by": "supplier", "least": 0.1}})
+
+
+WINDOWED = Exposure("supplier", 0.2, 0.6, window=1000)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_over_a_window_a_group_behind_gets_more_and_one_ahead_less_but_every_action_keeps_its_part(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    p = mix_floor(random.dirichlet(np.full(6, 0.3)), 0.02)
+    counts = Counts(1000, random.multinomial(1000, random.dirichlet([0.5] * 3)).tolist(), float(random.random() / 10))
+    low, high = WINDOWED.limits(3, counts)
+    q = constrained(p, LINES, WINDOWED, counts)
+    assert math.fsum(q.tolist()) == pytest.approx(1.0, abs=1e-12)
+    for share, count, least, most in zip(sums(q), counts.groups, low, high, strict=True):
+        assert least - 1e-12 <= share <= most + 1e-12
+        assert (least > 0.2) == (count < 200) and (least < 0.2) == (count > 200) and (most < 0.6) == (count > 600)
+        assert 0.0 <= least <= 1 / 3 + 1e-12 <= most + 2e-12
+    assert np.all(q >= p / 3 - 1e-12), "propensities stay bounded below, whatever was counted"
+
+
+def test_the_bounds_of_a_window_follow_the_counts_by_a_stated_rule() -> None:
+    assert WINDOWED.limits(3, Counts(1000, [150, 650, 200], 0.0)) == (
+        [pytest.approx(0.3), 0.0, pytest.approx(0.2)],
+        [1.0, pytest.approx(0.5), 1.0],
+    )
+    late = WINDOWED.limits(3, Counts(1000, [150, 650, 200], 1.0))
+    assert late[0] == [pytest.approx(0.2125), pytest.approx(0.0875), pytest.approx(0.2)], "a quarter of what is missing"
+    plain = ([0.2] * 3, [0.6] * 3)
+    assert WINDOWED.limits(3, None) == WINDOWED.limits(3, Counts(0, [0, 0, 0], 0.0)) == plain
+    assert Exposure("supplier", 0.2, 0.6).limits(3, Counts(1000, [0, 0, 1000], 0.0)) == plain, "no window, no counts"
+    even = Exposure("supplier", parity=0.0, window=1000).limits(2, Counts(1000, [400, 600], 0.0))
+    assert even == ([0.5, pytest.approx(0.3)], [pytest.approx(0.7), 0.5])
+    with pytest.raises(ValueError, match="2 groups for 3"):
+        constrained(np.full(6, 1 / 6), LINES, WINDOWED, Counts(10, [5, 5], 0.0))
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("window", 99),
+        ("window", 10_001),
+        ("window", 500.0),
+        ("window", True),
+        ("window_s", 59),
+        ("window_s", 2_592_001),
+    ],
+)
+def test_a_window_of_a_wrong_length_is_named(member: str, value: object) -> None:
+    with pytest.raises(PolicyError) as caught:
+        parse_policy({"type": "bandit", "exposure": {"by": "action", "least": 0.1, member: value}})
+    assert caught.value.problems[0].path == f"/exposure/{member}"
+
+
+def test_a_window_is_of_decisions_or_of_seconds_and_survives_its_json() -> None:
+    for window in ({"window": 500}, {"window_s": 3600.0}):
+        policy = parse_policy({"type": "bandit", "exposure": {"by": "supplier", "least": 0.1, **window}})
+        assert parse_policy(policy_to_json(policy)) == policy
+    with pytest.raises(PolicyError):
+        parse_policy({"type": "bandit", "exposure": {"by": "supplier", "window": 500, "window_s": 3600}})

@@ -43,6 +43,7 @@ ROW = StoredDecision(
     dropped=2,
     holdout_version=3,
     holdout=True,
+    counted={"learned": {"decisions": 9, "groups": [4, 5], "lag": 0.1, "age_s": 1.5}},
     erased_at=None,
 )
 OTHER: dict[str, Any] = {
@@ -70,6 +71,7 @@ OTHER: dict[str, Any] = {
     "dropped": 3,
     "holdout_version": 4,
     "holdout": None,
+    "counted": {"learned": {"decisions": 9, "groups": [5, 4], "lag": 0.1, "age_s": 1.5}},
 }
 
 
@@ -108,7 +110,11 @@ def test_activating_and_settling_a_decision_keeps_its_seal_valid() -> None:
 def test_a_seal_of_the_first_form_verifies_and_breaks_with_a_change(message: dict[str, str] | None) -> None:
     """The first form had no version and no tag; a message followed the other fields without its name."""
     row = ROW._replace(
-        message=message, ineligible=[{"id": "c", "reason": "excluded"}], holdout_version=None, holdout=None
+        message=message,
+        ineligible=[{"id": "c", "reason": "excluded"}],
+        holdout_version=None,
+        holdout=None,
+        counted=None,
     )
     claims: list[Any] = [getattr(row, name) for name in FIELDS] + ([] if message is None else [message])
     claims += [[name, getattr(row, name)] for name in ("channel", "withheld", "dropped")]

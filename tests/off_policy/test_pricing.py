@@ -74,6 +74,22 @@ def test_a_bound_that_changes_nothing_costs_nothing_for_sure(lab: Lab, priced: s
     assert tight["cost"] > 0
 
 
+def test_a_target_over_a_window_costs_no_more_than_its_bound_in_every_decision(
+    lab: Lab, priced: str, client: Client
+) -> None:
+    points = []
+    for window in ({}, {"window": 200}):
+        asked = ask(client, priced, arm="learned", by="supplier", values=[0.2, 0.4], **window)
+        evaluations.run_waiting(lab.runtime.engine, lab.settings)
+        price = client.get(f"/v1/experiments/{priced}/evaluations/{asked.body['id']}").body["result"]["price"]
+        assert price["window"] == window.get("window")
+        points.append(price["points"][1:])
+    for every, over in zip(*points, strict=True):
+        assert 0 < over["cost"] <= every["cost"] + 1e-9
+        assert over["smallest"] == pytest.approx(over["bound"], abs=0.03), "the target is reached by expectation"
+        assert over["cost_interval"]["low"] <= (0.8 - 0.2) * (over["bound"] - 0.05) <= over["cost_interval"]["high"]
+
+
 @pytest.mark.parametrize(
     ("question", "path"),
     [
@@ -84,6 +100,7 @@ def test_a_bound_that_changes_nothing_costs_nothing_for_sure(lab: Lab, priced: s
         ({"arm": "learned", "by": ""}, "/price/by"),
         ({"arm": "learned", "by": "supplier", "bound": "all"}, "/price/bound"),
         ({"arm": "learned", "by": "supplier", "values": []}, "/price/values"),
+        ({"arm": "learned", "by": "supplier", "window": 99}, "/price/window"),
     ],
 )
 def test_a_wrong_question_names_its_field(priced: str, client: Client, question: dict[str, Any], path: str) -> None:
@@ -112,6 +129,21 @@ def test_the_page_asks_and_draws_the_frontier(lab: Lab, priced: str, web: Web, v
     evaluations.run_waiting(lab.runtime.engine, lab.settings)
     page = viewer.get(PAGE)
     assert "frontier" in page.html and "With the tightest bound, equal shares, give or take 0.0%" in page.text
+
+
+def test_the_page_asks_over_a_window_and_says_what_is_wrong_with_one(
+    lab: Lab, priced: str, web: Web, viewer: Browser
+) -> None:
+    analyst = signed_in(web, lab.database_url, "analyst")
+    asked = {"arm": "learned", "by": "supplier", "bound": "least"}
+    for window in ("7", "many"):
+        wrong = analyst.post(f"{PAGE}/price", asked | {"window": window}, token=analyst.token(PAGE))
+        assert wrong.status == 422 and f'value="{window}"' in wrong.html
+    assert (
+        analyst.post(f"{PAGE}/price", asked | {"window": "300"}, token=analyst.token(PAGE)).text.count("Computing") == 1
+    )
+    evaluations.run_waiting(lab.runtime.engine, lab.settings)
+    assert "With the tightest bound, each group gets at least 50.0% of the last 300 decisions" in viewer.get(PAGE).text
 
 
 def test_predicted_costs_cover_the_true_ones_and_a_floor_holds_exactly() -> None:

@@ -216,11 +216,12 @@ def bounded() -> list[dict[str, Any]]:
     """Learning arms with bounds on exposure, of both kinds, and one with diverse lists."""
     policies = (
         {"exposure": {"by": "supplier", "least": 0.07, "most": 0.6}},
-        {"exposure": {"by": "action", "parity": 0.125}},
+        {"exposure": {"by": "action", "parity": 0.125, "window": 2000}},
+        {"exposure": {"by": "supplier", "least": 0.1, "window_s": 86_400.0}},
         {"diversity": 0.35, "exposure": {"by": "a topic", "least": 1 / 3}},
     )
     return [
-        {"key": f"learned-{number}", "share": 1 / 3, "policy": bandit()[0]["policy"] | policy}
+        {"key": f"learned-{number}", "share": 1 / 4, "policy": bandit()[0]["policy"] | policy}
         for number, policy in enumerate(policies)
     ]
 
@@ -535,9 +536,11 @@ def test_bounds_are_typed_in_rows_and_their_errors_stand_beside_them() -> None:
     arms = [
         {"key": "a", "share": "50", "policy": policy},
         {"key": "b", "share": "50", "policy": {"type": "bandit", "exposure": {"most": "40"}}},
+        {"key": "c", "policy": {"type": "bandit", "exposure": {"by": "action", "least": "5", "window": "99"}}},
     ]
     problems = check(draft(key="fair", arms=arms)).problems
     assert "/arms/0/policy/diversity" in problems and "/arms/0/policy/exposure/parity" in problems
+    assert "A window has 100 to 10,000 decisions" in problems["/arms/2/policy/exposure/window"]
     assert problems["/arms/1/policy/exposure/by"] == "Name a feature of the actions, or action."
 
 

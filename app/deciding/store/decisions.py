@@ -8,6 +8,7 @@ import orjson
 from pydantic import JsonValue
 from sqlalchemy import Connection, select, text
 
+from app.deciding.store.counts import Counted
 from app.foundation.store import chain, tables
 from app.foundation.store.fragments import (
     DECISIONS_OF_IDS,
@@ -61,6 +62,7 @@ class NewDecision(NamedTuple):
     dropped: int | None  # context fields that were not declared; null: none
     holdout_version: int | None  # of the global holdout that was in force; null: none was
     holdout: bool | None  # true: its unit is in it; null: not
+    counted: Counted | None  # of each arm with a target over a window; null: no arm has counts
     seal: str  # over the fields above, see app.deciding.seal
     window_s: float  # reward window, in seconds
     unit_known: bool  # True: planned with the unit's state; False: assumes that the unit denied nothing
@@ -103,6 +105,7 @@ class StoredDecision(NamedTuple):
     dropped: int | None
     holdout_version: int | None
     holdout: bool | None
+    counted: Counted | None
     erased_at: datetime | None  # when everything that identifies its unit was removed
 
     @property
@@ -128,7 +131,7 @@ _INSERT = """
             policy_version int, policy_sha256 text, actions json, eligible text[], ineligible json,
             distribution float8[], chosen int, propensity float8, draw float8, context json, encoding_version smallint,
             message json, state text, channel text, withheld text[], dropped smallint, holdout_version int,
-            holdout boolean, seal text, window_s float8, unit_known boolean)
+            holdout boolean, counted json, seal text, window_s float8, unit_known boolean)
     ), named AS (
         INSERT INTO decision_ids (decision_id, experiment_id, decided_at)
         SELECT i.id, i.experiment_id, statement_timestamp()
@@ -141,12 +144,12 @@ _INSERT = """
     ), stored AS (
         INSERT INTO decisions (id, experiment_id, config_version, key_id, body_hash, unit_id, arm, policy_version,
             policy_sha256, actions, eligible, ineligible, distribution, chosen, propensity, draw, context,
-            encoding_version, message, state, channel, withheld, dropped, holdout_version, holdout, seal, decided_at,
-            closes_at)
+            encoding_version, message, state, channel, withheld, dropped, holdout_version, holdout, counted, seal,
+            decided_at, closes_at)
         SELECT i.id, i.experiment_id, i.config_version, i.key_id, i.body_hash, i.unit_id, i.arm, i.policy_version,
             i.policy_sha256, i.actions, i.eligible, i.ineligible, i.distribution, i.chosen, i.propensity, i.draw,
             i.context, i.encoding_version, i.message, i.state, i.channel, i.withheld, i.dropped, i.holdout_version,
-            i.holdout, i.seal, statement_timestamp(),
+            i.holdout, i.counted, i.seal, statement_timestamp(),
             CASE WHEN i.state = 'active' AND {counts} THEN statement_timestamp() + make_interval(secs => i.window_s) END
         FROM input i JOIN named n ON n.decision_id = i.id AND n.experiment_id = i.experiment_id
         RETURNING id, experiment_id, arm, closes_at, seal, decided_at

@@ -20,7 +20,12 @@ PARAMETERS: Final = Part(
     {name: Number(whole=isinstance(spec.default, int)) for name, spec in KNOWN.items()}
     | {"interactions": Boxes(DEFAULT_INTERACTIONS), "candidate": Text()}
 )
-EXPOSURE: Final = Part({"by": Text(), "least": percent(""), "most": percent(""), "parity": percent("")})
+EXPOSURE: Final = Part(
+    {
+        **{"by": Text(), "least": percent(""), "most": percent(""), "parity": percent("")},
+        **{"window": Number(whole=True), "window_s": Duration()},
+    }
+)
 POLICY: Final = Part(
     {
         **{"type": Text("bandit"), "action": KEY, "algorithm": Text(DEFAULT_ALGORITHM)},

@@ -8,9 +8,10 @@ from app.design.pages.experiment import experiment_page
 from app.fairness import report as service
 from app.fairness.documents import ExposureReport, GroupGap, PathArm, StoredFairness
 from app.fairness.pages.frontier import BOUNDS, frontier
+from app.fairness.pages.reached import reached
 from app.fairness.words import by_name, group_name
 from app.foundation.errors import LoopwiseError
-from app.foundation.fields import read
+from app.foundation.fields import JsonObject, read
 from app.foundation.pages import charts
 from app.foundation.pages.charts import Figure, Row, Series
 from app.foundation.pages.charts.parts import SERIES, Point
@@ -33,9 +34,12 @@ def fairness(key: str) -> str:
 @page("/experiments/<key>/fairness/price", "analyst", ("POST",))
 def ask_price(key: str) -> ResponseReturnValue:
     """Ask what bounds on exposure would cost; the worker computes it."""
-    typed = {name: request.form.get(name, "").strip() for name in ("arm", "by", "bound")}
+    typed = {name: request.form.get(name, "").strip() for name in ("arm", "by", "bound", "window")}
     try:
-        question = read(EvaluationRequest, {"candidates": [], "price": typed})
+        price: JsonObject = {name: value for name, value in typed.items() if value or name != "window"}
+        if typed["window"].isdecimal():
+            price |= {"window": int(typed["window"])}
+        question = read(EvaluationRequest, {"candidates": [], "price": price})
         evaluations.ask(process().engine, key, question, user().name)
     except LoopwiseError as error:
         if error.status != 422:
@@ -56,6 +60,7 @@ def _page(key: str, typed: dict[str, str], errors: dict[str, str]) -> str:
         "fairness",
         report=report,
         shown=drawn(report),
+        reached=reached(report.targets),
         priced=priced,
         price=None if found is None else frontier(found),
         choices=service.choices(process().engine, key),

@@ -26,7 +26,7 @@ class Priced(NamedTuple):
 
 def frontier(price: Price) -> Priced:
     """Draw the value of an arm by its bound, and say what the tightest costs."""
-    caption = f"Arm {price.arm} by its bound on {by_name(price.by)}"
+    caption = f"Arm {price.arm} by its {'bound' if price.window is None else 'target'} on {by_name(price.by)}"
     points = [
         Point(
             100.0 * (UNBOUND[price.bound] if point.bound is None else point.bound),
@@ -41,7 +41,7 @@ def frontier(price: Price) -> Priced:
         [Series(price.arm, points)],
         title=caption,
         unit="reward per decision",
-        x_unit=f"{BOUNDS[price.bound]} (% of a decision)",
+        x_unit=f"{BOUNDS[price.bound]} (% of {'a decision' if price.window is None else f'the last {price.window:,}'})",
     )
     head = ["Bound", "Smallest exposure", "Value", "Interval at every look", "Cost", "95% interval of the cost"]
     rows = [
@@ -63,8 +63,9 @@ def _told(price: Price) -> str:
     last = price.points[-1]
     if last.cost is None or last.bound is None:
         return "The log does not tell what the tightest bound would cost: see the reasons in the table."
+    over = "" if price.window is None else f" of the last {price.window:,} decisions"
     return (
-        f"With the tightest bound, {BOUNDS[price.bound]} {percent(last.bound)}, the arm would have earned "
+        f"With the tightest bound, {BOUNDS[price.bound]} {percent(last.bound)}{over}, the arm would have earned "
         f"{_amount(last)} per decision than without. Its smallest group would have had {percent(last.smallest)}."
     )
 

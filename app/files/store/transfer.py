@@ -15,7 +15,7 @@ from bandits.encoding import ENCODING_VERSION
 _SETTLED = text(
     f"""
     SELECT d.id, d.arm, d.unit_id, d.config_version, d.policy_version, d.actions, d.eligible, d.distribution, d.chosen,
-        d.propensity, d.context, o.reward, d.decided_at, d.arm_distributions, NULL, true, d.stands_for
+        d.propensity, d.context, o.reward, d.decided_at, d.arm_distributions, NULL, true, d.stands_for, d.counted
     FROM analysed o JOIN decisions d ON {its_decision("o", "o.decided_at")}
     WHERE o.experiment_id = :id ORDER BY d.decided_at, d.id
     """

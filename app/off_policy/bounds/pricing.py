@@ -3,9 +3,13 @@
 The arm is taken as it ran: each decision by the version that served then. A bound moves each of these distributions as it
 would have moved it in the draw (``bandits.exposure``), so nothing is fitted again, and the difference of the two values on the
 same decisions is the cost. What the arm would have learned otherwise under the bound is not part of it.
+
+A target over a window follows what groups had before (``bandits.exposure``). The log's decisions are gone through in their order,
+and what each group would have had is counted by its expectation: the sum of its probabilities under the bound. So what a decision
+does depends on the contexts before it alone, not on what was drawn, and its value is estimated like any other policy's.
 """
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -22,7 +26,7 @@ from app.off_policy.policies import Policies, Target
 from app.off_policy.search import Baseline, difference
 from app.off_policy.valued import Sample, Valued, value_of
 from bandits.encoding import escape
-from bandits.exposure import ACTION, Exposure, constrained, groups_of, parse_exposure
+from bandits.exposure import ACTION, Counts, Exposure, constrained, groups_of, parse_exposure
 from bandits.model import Predictor, distribution
 from bandits.policy import BanditPolicy
 from experiments.validation import DataError
@@ -61,13 +65,14 @@ def along(sample: Sample, target: Target, free: FloatArray, question: PriceQuest
     base = value_of(sample, target, partial(_rows, free))
     points = [_point(None, base, base, sample, _smallest(late, free, question.by))]
     for bound in question.values or bounds(question.bound, groups):
-        moved = within(late, free, parse_exposure({"by": question.by, question.bound: bound}))
+        moved = within(late, free, exposure_of(question, bound))
         valued = value_of(sample, target, partial(_rows, moved))
         points.append(_point(bound, valued, base, sample, _smallest(late, moved, question.by)))
     return Price(
         arm=question.arm,
         by=question.by,
         bound=question.bound,
+        window=question.window,
         groups=groups,
         decisions=base.line.scored_on or 0,
         points=points,
@@ -82,14 +87,46 @@ def bounds(kind: str, groups: int) -> list[float]:
     return [round(first + (last - first) * step / STEPS, DIGITS) for step in range(1, STEPS + 1)]
 
 
+def exposure_of(question: PriceQuestion, bound: float) -> Exposure:
+    """One of the bounds of a question, as a policy has it."""
+    return replace(parse_exposure({"by": question.by, question.bound: bound}), window=question.window)
+
+
 def within(late: LogTable, chances: FloatArray, exposure: Exposure) -> FloatArray:
     """Each row's distribution, moved within bounds as the draw would have moved it; rows of zeros stay."""
-    moved = np.zeros_like(chances)
+    moved, window = np.zeros_like(chances), _Window(exposure.window or 0)
     for index, lines in enumerate(late.lines):
         row = chances[index, : len(lines)]
         if row.sum() > 0:
-            moved[index, : len(lines)] = constrained(row, lines, exposure)
+            names = names_of(late.rows[index].eligible, lines, exposure.by) if exposure.windowed else []
+            moved[index, : len(lines)] = inside = constrained(row, lines, exposure, window.counts(names))
+            window.add(names, inside)
     return moved
+
+
+class _Window:
+    """What groups are expected to have had of the newest decisions."""
+
+    def __init__(self, longest: int) -> None:
+        """:param longest: decisions; 0: nothing is counted."""
+        self._rows: deque[dict[str, float]] = deque()
+        self._longest = longest
+        self._sums: defaultdict[str, float] = defaultdict(float)
+
+    def counts(self, names: Sequence[str]) -> Counts | None:
+        if not names:
+            return None
+        return Counts(len(self._rows), [self._sums[name] for name in dict.fromkeys(names)], 0.0)
+
+    def add(self, names: Sequence[str], chances: FloatArray) -> None:
+        row: defaultdict[str, float] = defaultdict(float)
+        for name, chance in zip(names, chances.tolist(), strict=False):
+            row[name] += chance
+            self._sums[name] += chance
+        self._rows.append(row)
+        if len(self._rows) > self._longest:
+            for name, chance in self._rows.popleft().items():
+                self._sums[name] -= chance
 
 
 def _has(late: LogTable, by: str) -> bool:

@@ -8,6 +8,7 @@ from pydantic import JsonValue
 from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB
 
+from app.deciding.store.counts import Counted
 from app.foundation.store import tables
 from app.foundation.store.fragments import ABOVE, ITS_OUTCOME, KNOWN_CHANCES, NOT_TRIAL, WITHOUT_HELD_OUT, its_decision
 from app.foundation.store.locks import Kind, try_hold
@@ -36,6 +37,7 @@ class LoggedRow(NamedTuple):
     above: list[str] | None = None  # the actions at earlier positions of its list
     learns: bool = True  # False: its unit refuses learning, or it is held out of rounds
     stands_for: float | None = None  # of an imported log that was thinned out: how many decisions; null: one
+    counted: Counted | None = None  # what it saw of the arms' windows
 
 
 def add(connection: Connection, experiment_id: int, request: Mapping[str, JsonValue], actor: str) -> int:
@@ -188,7 +190,7 @@ _LOG = text(
             AND NOT coalesce('learn' = ANY(d.withheld), false)
             AND NOT EXISTS (SELECT FROM restrictions u WHERE u.unit_id = d.unit_id AND 'learn' = ANY(u.denied))
             AND NOT EXISTS (SELECT FROM held_out h WHERE h.experiment_id = o.experiment_id
-                AND h.decision_id = o.decision_id AND h.status = 'held') AS learns, d.stands_for
+                AND h.decision_id = o.decision_id AND h.status = 'held') AS learns, d.stands_for, d.counted
         FROM analysed o JOIN decisions d ON {its_decision("o", "o.decided_at")}
         WHERE o.experiment_id = :experiment_id
             AND d.decided_at >= coalesce(CAST(:since AS timestamptz), '-infinity')

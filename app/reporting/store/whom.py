@@ -22,7 +22,7 @@ _NEWEST = text(
     f"""
     SELECT d.id, d.arm, d.unit_id, d.config_version, d.policy_version, d.actions, d.eligible,
         {KNOWN_CHANCES} AS distribution, d.chosen, d.propensity, d.context, o.reward, d.decided_at,
-        d.arm_distributions, {ABOVE} AS above
+        d.arm_distributions, {ABOVE} AS above, true AS learns, NULL AS stands_for, d.counted
     FROM (
         SELECT * FROM decisions WHERE experiment_id = :experiment_id
             AND decided_at < coalesce(CAST(:until AS timestamptz), 'infinity') AND {NOT_TRIAL}

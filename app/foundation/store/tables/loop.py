@@ -182,6 +182,7 @@ decisions = Table(
     Column("dropped", SmallInteger, nullable=True),  # context fields that were not declared, and not stored
     Column("holdout_version", Integer, nullable=True),  # of the global holdout that was in force; null: none was
     Column("holdout", Boolean, nullable=True),  # true: its unit was in it, and the control decided
+    Column("counted", JSON, nullable=True),  # by arm with a target over a window: the counts that it saw; null: none
     time_column("erased_at", nullable=True),  # since then everything that pointed to its unit is gone
     Index("decisions_experiment_time", "experiment_id", "decided_at", "id"),
     Index("decisions_unit", "unit_id", "decided_at"),

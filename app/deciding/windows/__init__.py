@@ -1,0 +1,1 @@
+"""What decisions know of the windows of targets on exposure."""

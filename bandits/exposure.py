@@ -39,6 +39,7 @@ class Counts(NamedTuple):
 
     decisions: int
     groups: Sequence[float]  # of these decisions, those that drew each group; in the order of `groups_of`
+    eligible: Sequence[int]  # of these decisions, those that could draw it
     lag: float  # how old the counts are, as a part of the time that the window spans
 
     @property
@@ -66,19 +67,21 @@ class Exposure:
     def limits(self, groups: int, counts: Counts | None) -> tuple[Sequence[float], Sequence[float]]:
         """The least and the most that each group gets in the next decision.
 
-        Over a window: ``low = clip(least + gain * (least - share), 0, 1 / K)`` and ``high = clip(most + gain * (most - share),
-        1 / K, 1)`` for K groups, where `share` is what the group had in the window. Without counts: `bounds` for every group.
+        Over a window: ``low = clip((least + gain * (least - share)) / e, 0, 1 / K)`` and ``high = clip((most + gain * (most -
+        share)) / e, 1 / K, 1)`` for K groups, where `share` is what the group had in the window, and `e` the part of the window
+        in which it could be drawn (1 if that was never). Without counts: `bounds` for every group.
         """
         low, high = self.bounds(groups)
         if counts is None or not counts.decisions or not self.windowed:
             return [low] * groups, [high] * groups
         even, gain = 1.0 / groups, counts.gain
         least, most = (low, high) if self.parity is not None else (self.least, self.most)
-        shares = [count / counts.decisions for count in counts.groups]
-        return (
-            [min(max(least + gain * (least - share), 0.0), even) for share in shares],
-            [max(min(most + gain * (most - share), 1.0), even) for share in shares],
-        )
+        lows, highs = [], []
+        for count, eligible in zip(counts.groups, counts.eligible, strict=True):
+            share, part = count / counts.decisions, (eligible or counts.decisions) / counts.decisions
+            lows.append(min(max((least + gain * (least - share)) / part, 0.0), even))
+            highs.append(max(min((most + gain * (most - share)) / part, 1.0), even))
+        return lows, highs
 
     def bounds(self, groups: int) -> tuple[float, float]:
         """The least and the most that each of so many groups gets; wide enough that their shares can sum to 1."""

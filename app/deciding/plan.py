@@ -191,7 +191,7 @@ def _counted(prepared: PreparedDecision, candidates: Candidates) -> Counted | No
         return None
     counted = targets.seen(windows, prepared.counts, candidates.ids, candidates.lines)
     if counted is None:
-        metrics.count_fallback("counts_old")
+        metrics.count_resting(prepared.experiment.key)
     return counted
 
 

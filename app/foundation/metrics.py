@@ -35,6 +35,9 @@ batch_rows = Histogram(
 )
 failures = Counter("loopwise_experiment_failures", "Times that the worker failed at an experiment's figures.", ["kind"])
 fallbacks = Counter("loopwise_fallbacks", "Times that a model could not be put into service.", ["reason"])
+resting = Counter(
+    "loopwise_resting_targets", "Decisions whose targets over a window rested, by experiment.", ["experiment"]
+)
 propensity = Histogram(
     "loopwise_propensity",
     "Propensities of chosen actions.",
@@ -94,6 +97,12 @@ def count_failure(kind: str) -> None:
 def count_fallback(reason: str) -> None:
     """A model that was not put into service."""
     fallbacks.labels(reason).inc()
+
+
+@counting
+def count_resting(experiment: str) -> None:
+    """One decision whose targets over a window rested."""
+    resting.labels(experiment).inc()
 
 
 @counting

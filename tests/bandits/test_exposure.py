@@ -11,6 +11,8 @@ from bandits.encoding import encode_action, encode_context
 from bandits.exposure import ACTION, Counts, Exposure, constrained, groups_of
 from bandits.model import distribution
 from bandits.policy import BanditPolicy, PolicyError, learning_part, parse_policy, policy_to_json
+from benchmarks import targets
+from benchmarks.targets import over
 
 SUPPLIERS = ["x", "x", "y", "z", "y", "x"]
 LINES = [encode_action(f"a{n}", {"supplier": name, "price": n}) for n, name in enumerate(SUPPLIERS)]
@@ -118,7 +120,9 @@ WINDOWED = Exposure("supplier", 0.2, 0.6, window=1000)
 def test_over_a_window_a_group_behind_gets_more_and_one_ahead_less_but_every_action_keeps_its_part(seed: int) -> None:
     random = np.random.default_rng(seed)
     p = mix_floor(random.dirichlet(np.full(6, 0.3)), 0.02)
-    counts = Counts(1000, random.multinomial(1000, random.dirichlet([0.5] * 3)).tolist(), float(random.random() / 10))
+    counts = Counts(
+        1000, random.multinomial(1000, random.dirichlet([0.5] * 3)).tolist(), [1000] * 3, float(random.random() / 10)
+    )
     low, high = WINDOWED.limits(3, counts)
     q = constrained(p, LINES, WINDOWED, counts)
     assert math.fsum(q.tolist()) == pytest.approx(1.0, abs=1e-12)
@@ -129,20 +133,37 @@ def test_over_a_window_a_group_behind_gets_more_and_one_ahead_less_but_every_act
     assert np.all(q >= p / 3 - 1e-12), "propensities stay bounded below, whatever was counted"
 
 
+def test_a_target_is_reached_also_by_a_group_that_is_rarely_offered_and_with_old_counts() -> None:
+    """The small twin of ``python -m benchmarks.targets``."""
+    assert over(1, 1, "plain", targets.WINDOWED, (100, 50)).mean == pytest.approx(0.1, abs=0.005)
+    assert over(1, 1, "half", targets.WINDOWED, (100, 50)).mean == pytest.approx(0.1, abs=0.005)
+    assert over(1, 1, "half", targets.PLAIN, (100, 50)).mean == pytest.approx(0.05, abs=0.005), "not without a window"
+    rare = over(1, 1, "rare", targets.WINDOWED, (100, 50))
+    assert rare.mean == pytest.approx(0.03 / 3, abs=0.004), "an equal share of what it is offered, and no more"
+    old = over(1, 1, "ramp", targets.WINDOWED, (1000, 300))
+    assert old.mean == pytest.approx(0.1, abs=0.005) and old.spread < 0.013, "it does not swing"
+
+
 def test_the_bounds_of_a_window_follow_the_counts_by_a_stated_rule() -> None:
-    assert WINDOWED.limits(3, Counts(1000, [150, 650, 200], 0.0)) == (
+    assert WINDOWED.limits(3, Counts(1000, [150, 650, 200], [1000] * 3, 0.0)) == (
         [pytest.approx(0.3), 0.0, pytest.approx(0.2)],
         [1.0, pytest.approx(0.5), 1.0],
     )
-    late = WINDOWED.limits(3, Counts(1000, [150, 650, 200], 1.0))
+    half = WINDOWED.limits(3, Counts(1000, [200, 150, 0], [700, 1000, 0], 0.0))[0]
+    assert half == [pytest.approx(0.2 / 0.7), pytest.approx(0.3), pytest.approx(1 / 3)], (
+        "where it can be drawn, it gets more"
+    )
+    late = WINDOWED.limits(3, Counts(1000, [150, 650, 200], [1000] * 3, 1.0))
     assert late[0] == [pytest.approx(0.2125), pytest.approx(0.0875), pytest.approx(0.2)], "a quarter of what is missing"
     plain = ([0.2] * 3, [0.6] * 3)
-    assert WINDOWED.limits(3, None) == WINDOWED.limits(3, Counts(0, [0, 0, 0], 0.0)) == plain
-    assert Exposure("supplier", 0.2, 0.6).limits(3, Counts(1000, [0, 0, 1000], 0.0)) == plain, "no window, no counts"
-    even = Exposure("supplier", parity=0.0, window=1000).limits(2, Counts(1000, [400, 600], 0.0))
+    assert WINDOWED.limits(3, None) == WINDOWED.limits(3, Counts(0, [0, 0, 0], [0, 0, 0], 0.0)) == plain
+    assert Exposure("supplier", 0.2, 0.6).limits(3, Counts(1000, [0, 0, 1000], [1000] * 3, 0.0)) == plain, (
+        "no window, no counts"
+    )
+    even = Exposure("supplier", parity=0.0, window=1000).limits(2, Counts(1000, [400, 600], [1000] * 2, 0.0))
     assert even == ([0.5, pytest.approx(0.3)], [pytest.approx(0.7), 0.5])
     with pytest.raises(ValueError, match="2 groups for 3"):
-        constrained(np.full(6, 1 / 6), LINES, WINDOWED, Counts(10, [5, 5], 0.0))
+        constrained(np.full(6, 1 / 6), LINES, WINDOWED, Counts(10, [5, 5], [10, 10], 0.0))
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ ROW = StoredDecision(
     dropped=2,
     holdout_version=3,
     holdout=True,
-    counted={"learned": {"decisions": 9, "groups": [4, 5], "lag": 0.1, "age_s": 1.5}},
+    counted={"learned": {"decisions": 9, "groups": [4, 5], "eligible": [9, 9], "lag": 0.1, "age_s": 1.5}},
     erased_at=None,
 )
 OTHER: dict[str, Any] = {
@@ -71,7 +71,7 @@ OTHER: dict[str, Any] = {
     "dropped": 3,
     "holdout_version": 4,
     "holdout": None,
-    "counted": {"learned": {"decisions": 9, "groups": [5, 4], "lag": 0.1, "age_s": 1.5}},
+    "counted": {"learned": {"decisions": 9, "groups": [5, 4], "eligible": [9, 9], "lag": 0.1, "age_s": 1.5}},
 }
 
 

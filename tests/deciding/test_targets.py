@@ -114,7 +114,7 @@ def test_changed_counts_break_the_seal_and_give_another_distribution(lab: Lab, p
         played,
     )
     change = "UPDATE decisions SET counted = %s WHERE id = %s"
-    forged = '{"learned": {"decisions": 200, "groups": [0, 200], "lag": 0.0, "age_s": 0.1}}'
+    forged = '{"learned": {"decisions": 200, "groups": [0, 200], "eligible": [200, 200], "lag": 0.0, "age_s": 0.1}}'
     query(lab.database_url, change, forged, name)
     (finding,) = lab.audit("windowed").findings
     assert "the seal is broken" in finding and "the distribution differs" in finding

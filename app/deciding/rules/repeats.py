@@ -4,6 +4,7 @@ The counts are those of the unit's own decisions, read under its lock and kept u
 simultaneous calls see each other. The reason that is logged has the count that the decision saw.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from pydantic import JsonValue
@@ -36,15 +37,14 @@ def reasons(spec: RepeatsSpec, candidates: Candidates, past: Sequence[Past], now
 
 
 def _capped(cap: GroupCap, group: Group, ids: Sequence[str], past: Sequence[Past], now: float) -> dict[str, Reason]:
-    counts: dict[str | None, int] = {}
-    for row in past:
-        if row.at > now - cap.window_s:
-            name = group(row.action)
-            counts[name] = counts.get(name, 0) + 1
+    since = now - cap.window_s
+    counts = Counter[str | None]()
+    for action, times in Counter([row.action for row in past if row.at > since]).items():
+        counts[group(action)] += times
     found = {}
     for action in ids:
         name = group(action)
-        seen = counts.get(name, 0)
+        seen = counts[name]
         if name is not None and seen >= cap.limit:
             params: dict[str, JsonValue] = {
                 "limit": cap.limit,

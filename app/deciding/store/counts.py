@@ -15,6 +15,7 @@ class LoggedCounts(TypedDict):
 
     decisions: int
     groups: list[int]  # in the order in which the groups occur among the eligible actions
+    eligible: list[int]  # decisions that could draw them
     lag: float
     age_s: float  # how old they were
 

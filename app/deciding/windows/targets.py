@@ -73,6 +73,7 @@ def seen(
             found[arm] = {
                 "decisions": counted.decisions,
                 "groups": [counted.groups.get(name, 0) for name in names],
+                "eligible": [counted.eligible.get(name, 0) for name in names],
                 "lag": round(age_s / counted.span_s, DIGITS) if counted.span_s > 0.0 else 0.0,
                 "age_s": round(age_s, 1),
             }
@@ -82,4 +83,4 @@ def seen(
 def counts_of(counted: Counted | None, arm: str) -> Counts | None:
     """Return the counts of an arm that a decision logged."""
     logged = (counted or {}).get(arm)
-    return None if logged is None else Counts(logged["decisions"], logged["groups"], logged["lag"])
+    return None if logged is None else Counts(logged["decisions"], logged["groups"], logged["eligible"], logged["lag"])

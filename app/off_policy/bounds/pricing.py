@@ -10,7 +10,7 @@ does depends on the contexts before it alone, not on what was drawn, and its val
 """
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -112,21 +112,28 @@ class _Window:
         self._rows: deque[dict[str, float]] = deque()
         self._longest = longest
         self._sums: defaultdict[str, float] = defaultdict(float)
+        self._eligible: defaultdict[str, int] = defaultdict(int)
 
     def counts(self, names: Sequence[str]) -> Counts | None:
         if not names:
             return None
-        return Counts(len(self._rows), [self._sums[name] for name in dict.fromkeys(names)], 0.0)
+        groups = dict.fromkeys(names)
+        sums, eligible = [self._sums[name] for name in groups], [self._eligible[name] for name in groups]
+        return Counts(len(self._rows), sums, eligible, 0.0)
 
     def add(self, names: Sequence[str], chances: FloatArray) -> None:
         row: defaultdict[str, float] = defaultdict(float)
         for name, chance in zip(names, chances.tolist(), strict=False):
             row[name] += chance
-            self._sums[name] += chance
+        self._count(row, 1)
         self._rows.append(row)
         if len(self._rows) > self._longest:
-            for name, chance in self._rows.popleft().items():
-                self._sums[name] -= chance
+            self._count(self._rows.popleft(), -1)
+
+    def _count(self, row: Mapping[str, float], sign: int) -> None:
+        for name, chance in row.items():
+            self._sums[name] += sign * chance
+            self._eligible[name] += sign
 
 
 def _has(late: LogTable, by: str) -> bool:

@@ -150,7 +150,7 @@ def asymptotic(
     Before the gate, early misses are common with heavy weights, so there is a reason instead of an interval.
     """
     if effective < gate:
-        return missing(f"asymptotic: needs an effective sample size of {gate:.0f}, has {effective:.1f}")
+        return missing(f"needs an effective sample size of {gate:.0f}, and has {effective:.1f}")
     half = asymptotic_half_width(std_error, t, tuned_rho(tuned_at, alpha), alpha)
     return Interval(value - half, value + half)
 

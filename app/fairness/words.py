@@ -35,8 +35,9 @@ def _gaps(report: StoredFairness) -> Iterator[str]:
 def _gap(gap: GroupGap, reference: str) -> str:
     word = "less" if gap.excess < 0 else "more"
     return (
-        f"Users with {group_name(gap.field, gap.group)} earn {abs(gap.excess):.3g} {word} per decision in arm {gap.arm} than "
-        f"the gap of arm {reference} explains: {gap.gap:+.3g} to everybody else here, {gap.reference_gap:+.3g} there."
+        f"In arm {gap.arm}, users with {group_name(gap.field, gap.group)} earn {abs(gap.excess):.3g} {word} per decision than "
+        f"the world's own gap explains: the gap to everybody else is {gap.gap:+.3g} there, {gap.reference_gap:+.3g} in "
+        f"arm {reference}."
     )
 
 

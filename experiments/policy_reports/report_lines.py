@@ -195,7 +195,7 @@ def with_asymptotic(line: EstimatorReport, d: verdict.Diagnostics, alpha: float)
     gate = max(verdict.MIN_EFFECTIVE, verdict.MIN_EFFECTIVE_SHARE * d.rows)
     rewards = d.effective_rewards or 0.0
     if rewards < ASYMPTOTIC_REWARDS:
-        interval = missing(f"asymptotic: needs {ASYMPTOTIC_REWARDS:.0f} effective rewards, has {rewards:.1f}")
+        interval = missing(f"needs {ASYMPTOTIC_REWARDS:.0f} effective rewards, and has {rewards:.1f}")
     else:
         interval = sequences.asymptotic(
             line.value, line.std_error, d.rows, effective=d.effective_sample_size, gate=gate, alpha=alpha

@@ -163,7 +163,8 @@ def progress(given: Progress) -> str:
     what = "planned" if given.chosen else "that the rule asks for"
     counted = f"{number(given.units)} of {plural(given.planned, 'user')} {what} ({percent(given.share, 0)})"
     if given.share >= 1:
-        text = f"The sample is complete: {number(given.units)} users settled, {number(given.planned)} {what}."
+        asked = "you planned" if given.chosen else "the rule asks for"
+        text = f"The sample is complete: {plural(given.units, 'user')} settled; {asked} {number(given.planned)}."
         if given.ends_at is not None and given.ends_at > datetime.now(UTC):
             text += f" The rule gives no verdict before {_day(given.ends_at)}, when its least time has passed."
         return text

@@ -15,13 +15,15 @@ from app.foundation.pages.charts.parts import (
     empty,
     fluid,
     labels,
+    row_height,
+    row_label,
     short,
     words,
     y_axis,
 )
 from app.foundation.pages.format import number
 
-STEP, LONGEST = 26, 24  # height of a bar's row; letters of its label in the gutter, whose tooltip has all
+STEP = 26  # least height of a bar's row
 
 
 def bars(rows: Sequence[Row], *, title: str, unit: str, write: Write = number, high: float | None = None) -> Markup:
@@ -32,17 +34,17 @@ def bars(rows: Sequence[Row], *, title: str, unit: str, write: Write = number, h
     low = min(0.0, *values)
     top = max(0.0, *values) if high is None else high
     span = (top - low) or 1.0
-    height = TOP + STEP * len(rows) + 22
+    step = row_height(rows, STEP)
+    height = TOP + step * len(rows) + 22
 
     def at_x(value: float) -> float:
         return (min(max(value, low), low + span) - low) / span
 
     names, inner = [], []
     for index, row in enumerate(rows):
-        y = TOP + index * STEP
+        y = TOP + index * step + (step - STEP) / 2
         style = row.tone or ("strong" if row.strong else "plain")
-        label = words(-12, y + 12, short(row.label, LONGEST), f"label {'strong' if row.strong else 'plain'}", "end")
-        names.append(Markup("<g><title>{}</title>{}</g>").format(row.label, label))
+        names.append(row_label(row, y + 8))
         value = row.value or 0.0
         x, width = min(at_x(0), at_x(value)), abs(at_x(value) - at_x(0))
         inner.append(Markup('<rect class="track" x="0" y="{}" width="100%" height="12"/>').format(y + 2))

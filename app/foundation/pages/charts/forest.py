@@ -17,16 +17,15 @@ from app.foundation.pages.charts.parts import (
     fluid,
     labels,
     placed,
-    short,
+    row_height,
+    row_label,
     stroke,
-    words,
 )
 from app.foundation.pages.format import number
 
-STEP = 30  # height of a row
+STEP = 30  # least height of a row
 CELL = 34  # height of a plot in a row of a table
 ROOM = 0.2  # of the width, between the numbers of the scale in a table's head
-LONGEST = 24  # letters of a label in the gutter; its tooltip has all
 
 
 class Scale(NamedTuple):
@@ -57,15 +56,16 @@ def forest(
     scale = scale_of(rows, line_at, low, high)
     if scale is None:
         return empty(title, "there is no estimate to draw")
-    height = TOP + STEP * len(rows) + BOTTOM
+    step = row_height(rows, STEP)
+    height = TOP + step * len(rows) + BOTTOM
     inner = _grid(scale, height, labels(scale.ticks, write))
     inner.append(caption(0.5, height - 5, unit, "tick"))
     if line_at is not None:
         inner.append(stroke(scale.x(line_at), TOP, scale.x(line_at), height - BOTTOM + 4, "reference"))
     names = []
     for index, row in enumerate(rows):
-        y = TOP + index * STEP + STEP / 2
-        names.append(_label(row, y))
+        y = TOP + index * step + step / 2
+        names.append(row_label(row, y))
         inner += _estimate(row, scale, y, write)
     return fluid("rows", height, title, [*names, *inner])
 
@@ -105,12 +105,6 @@ def said(row: Row, write: Write) -> str:
     """The estimate in figures, for a tooltip."""
     ends = f" ({write(row.low)} to {write(row.high)})" if row.low is not None or row.high is not None else ""
     return f"{write(row.value)}{ends}" + (f", {row.tone}" if row.tone in ("better", "worse") else "")
-
-
-def _label(row: Row, y: float) -> Markup:
-    style = "label strong" if row.strong else "label plain"
-    text = words(-12, y + 4, short(row.label, LONGEST), style, "end")
-    return Markup("<g><title>{}</title>{}</g>").format(row.label, text)
 
 
 def _grid(scale: Scale, height: float, write: Write) -> list[Markup]:

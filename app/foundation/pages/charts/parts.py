@@ -6,6 +6,7 @@ the few pictures that scale as a whole.
 """
 
 import math
+import textwrap
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Literal, NamedTuple
@@ -17,6 +18,7 @@ from app.foundation.pages.format import fixed, number, signed, zone
 WIDTH = 480
 TOP, BOTTOM, LEFT = 12, 40, 66
 SERIES = 6  # styles in admin.css: c0 to c5, told apart by dashes and marks as well as by colour
+LETTERS, MOST_LINES, LINE = 18, 3, 13  # of a label in the gutter, which is 7rem wide on a phone; height of a line
 NOTHING = 1e-9  # an axis around a smaller value is drawn as around 0
 Write = Callable[[float | None], str]
 Tone = Literal["better", "worse", "open"]  # green, red or grey; and a triangle up, a triangle down or a circle
@@ -145,6 +147,25 @@ def line(x1: float, y1: float, x2: float, y2: float, style: str) -> Markup:
 
 def words(x: float, y: float, text: str, style: str, anchor: str = "middle") -> Markup:
     return Markup('<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>').format(style, x, y, anchor, text)
+
+
+def row_label(row: Row, y: float) -> Markup:
+    """The label of a row in the left gutter, in as many lines as it needs, around ``y``; its tooltip has all of it."""
+    lines = label_lines(row.label)
+    top = y + 4 - LINE * (len(lines) - 1) / 2
+    style = f"label {'strong' if row.strong else 'plain'}"
+    texts = [words(-12, top + LINE * index, text, style, "end") for index, text in enumerate(lines)]
+    return Markup("<g><title>{}</title>{}</g>").format(row.label, Markup("").join(texts))
+
+
+def row_height(rows: Sequence[Row], least: float) -> float:
+    """The height that every row needs, so that the lines of no label meet those of the next."""
+    return max(least, *(LINE * len(label_lines(row.label)) + 6 for row in rows))
+
+
+def label_lines(text: str) -> list[str]:
+    """A label in lines of at most LETTERS letters; what does not fit into MOST_LINES lines is cut."""
+    return textwrap.wrap(text, LETTERS, max_lines=MOST_LINES, placeholder="\N{HORIZONTAL ELLIPSIS}") or [""]
 
 
 def mark(index: int, x: float, y: float, tooltip: str) -> Markup:

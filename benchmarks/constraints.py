@@ -2,8 +2,9 @@
 
 A trained `auto` with ten actions of three suppliers decides 2,000 contexts, as the third position of a list, with and without.
 "window" is a target over a window, with the counts looked up as the service does; "repeats" applies a limit on rows and two caps
-to a unit with 500 earlier decisions (reading these takes a query, which is not in it). Each line is the median over 9 interleaved rounds of the CPU of one `bandits.model.distribution`, and its ratio to a whole
-decision of the web process (246 us, `python -m benchmarks decide`).
+to a unit with 500 earlier decisions (reading these takes a query, which is not in it). Each line is the median over 9
+interleaved rounds of the CPU of one `bandits.model.distribution`, and its ratio to a whole decision of the web process (246 us,
+`python -m benchmarks decide`).
 """
 
 import time

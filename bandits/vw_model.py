@@ -62,6 +62,7 @@ class VwPredictor:
     def __init__(self, model_bytes: bytes, policy: BanditPolicy, tried: frozenset[bytes] | None = None) -> None:
         """Load a model; `tried` holds the keys of the actions that it has learned from, if that is known."""
         self._tried = None if tried is None else lru_cache(_LINES)(lambda line: key_of(line) in tried)
+        self._latest: tuple[list[str], list[bool]] = ([], [])  # the lines of the last call, and whether each was tried
         self._examples, payload = unseal(model_bytes)
         self._uniform = self._examples < policy.explore_first
         self._slates = policy.slates
@@ -133,7 +134,11 @@ class VwPredictor:
     def _shared(self, probabilities: list[float], lines: Sequence[str]) -> list[float]:
         if self._tried is None:
             return probabilities
-        return share_untried(probabilities, [self._tried(line) for line in lines])
+        known, tried = self._latest
+        if lines != known:  # an experiment's actions are the same in most calls
+            tried = [self._tried(line) for line in lines]
+            self._latest = (list(lines), tried)
+        return share_untried(probabilities, tried)
 
 
 def learn(

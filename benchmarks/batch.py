@@ -11,8 +11,11 @@ from app.foundation.store.engine import transaction
 from app.registry import signed_bytes as model_bytes
 from app.registry.store import models
 from bandits.encoding import encode_action, encode_context
+from bandits.learner.vw_learner import inner_model
 from bandits.model_file import unseal
+from bandits.policy import BanditPolicy, parse_policy
 from benchmarks import figures
+from benchmarks.decide import cpu_s, postgres_pids
 from benchmarks.load import closed_loop
 from benchmarks.rig import Rig
 from benchmarks.workload import Workload
@@ -34,16 +37,24 @@ def measure(rig: Rig, rounds: int) -> None:
     ]
     bare = BareLoop(rig, workload)
     rates: dict[int, list[tuple[float, float]]] = {connections: [] for connections in CONNECTIONS}
+    spent: list[tuple[float, float, float]] = []
     for _ in range(rounds):
-        own = bare.rate()
+        own, own_us = bare.rate()
         for connections in CONNECTIONS:
+            web, database = cpu_s([rig.web_pid]), cpu_s(postgres_pids(rig))
             load = closed_loop(rig.port, requests, connections=connections, count=CALLS)
+            web, database = cpu_s([rig.web_pid]) - web, cpu_s(postgres_pids(rig)) - database
             rates[connections].append((load.rate * PER_CALL, own))
+            decisions = load.answers * PER_CALL
+            spent.append((1e6 * web / decisions, 1e6 * database / decisions, own_us))
     bare.close()
     figures.title("2. batch: durable decisions/s, 1,000 a call, over Vowpal Wabbit's predictions in a bare loop")
     for connections in CONNECTIONS:
         name = f"POST /v1/decide/batch, {connections} at a time"
         figures.ratio(name, rates[connections], "/s", "Vowpal Wabbit alone, texts ready", AIM)
+    web_us, postgres_us, own_us = (figures.median(values) for values in zip(*spent, strict=True))
+    note = f"and {postgres_us:.0f} us of PostgreSQL; Vowpal Wabbit alone {own_us:.0f} us"
+    figures.line("CPU of the web process per decision", f"{web_us:.0f} us", note)
 
 
 class BareLoop:
@@ -53,16 +64,19 @@ class BareLoop:
         self._texts = texts(workload)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "model")
-            path.write_bytes(unseal(serving_model(rig)).payload)
+            policy = parse_policy(workload.policy)
+            assert isinstance(policy, BanditPolicy)
+            path.write_bytes(unseal(inner_model(serving_model(rig), policy)).payload)
             self._workspace: Any = vowpalwabbit.Workspace(arg_list=["-t", "--quiet", "-i", str(path)])
 
-    def rate(self) -> float:
-        """Predictions per second."""
+    def rate(self) -> tuple[float, float]:
+        """Predictions per second, and microseconds of CPU of each."""
         predict = self._workspace.predict
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), time.thread_time()
         for text in self._texts:
             predict(text)
-        return len(self._texts) / (time.perf_counter() - began)
+        seconds, cpu = time.perf_counter() - began, time.thread_time() - cpu
+        return len(self._texts) / seconds, 1e6 * cpu / len(self._texts)
 
     def close(self) -> None:
         """Free the model."""

@@ -82,13 +82,15 @@ def answer_of(rows: Sequence[Row], payloads: Sequence[JsonValue], slots: int | N
 
 
 def _decision(row: Row, payload: JsonValue) -> Answer:
-    others = sorted((i for i in range(len(row.eligible)) if i != row.chosen), key=lambda i: -row.distribution[i])
+    eligible, chances, chosen = row.eligible, row.distribution, row.chosen
+    order = sorted(range(len(eligible)), key=chances.__getitem__, reverse=True)  # equal ones stay in their order
+    order.remove(chosen)
     return {
         "decision_id": row.id,
         "arm": row.arm,
-        "action": {"id": row.eligible[row.chosen], "payload": payload},
+        "action": {"id": eligible[chosen], "payload": payload},
         "propensity": row.propensity,
-        "ranking": [{"id": row.eligible[i], "probability": row.distribution[i]} for i in (row.chosen, *others)],
+        "ranking": [{"id": eligible[i], "probability": chances[i]} for i in (chosen, *order)],
         "policy_version": row.policy_version,
         "ineligible": [ineligible_answer(logged) for logged in row.ineligible or []],
     }

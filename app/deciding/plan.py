@@ -112,10 +112,11 @@ def _eligible(
 ) -> tuple[Eligible, Messages]:
     """Return the actions that may be chosen now, and their rendered messages if the call requests a message."""
     request, experiment = prepared.identified.request, prepared.experiment
-    above_reasons = {
-        action: Reason("earlier_position", {"position": number}) for number, action in enumerate(above, start=1)
-    }
-    eligible = prepared.eligible.without(above_reasons)
+    eligible = prepared.eligible
+    if above:
+        eligible = eligible.without(
+            {action: Reason("earlier_position", {"position": number}) for number, action in enumerate(above, start=1)}
+        )
     if state is not None:
         eligible = eligible.without(reasons_against(experiment, request, eligible.candidates.ids, state, denied))
         if experiment.config.repeats is not None and eligible.candidates.ids:

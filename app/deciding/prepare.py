@@ -74,8 +74,8 @@ def prepare(
     if isinstance(arm.policy, BanditPolicy):
         model = yield from runtime.models.fetch(runtime.snapshots.current.serving[experiment.id, arm.key], arm.policy)
     eligible = _not_excluded(experiment, request)
-    key = hash_key(runtime.settings.secret_key, experiment.salt)
     declared = experiment.config.context_fields
+    key = b"" if declared is None else hash_key(runtime.settings.secret_key, experiment.salt)
     fields, dropped = keep_declared(declared, request.context, key)
     context = UsableContext(fields, encode(fields), dropped)  # refuses a wrong context whichever arm decides
     places: tuple[JsonObject, ...] = ()
@@ -159,8 +159,9 @@ def _not_excluded(experiment: Experiment, request: DecideRequest) -> Eligible:
         if problems:
             raise invalid(tuple(problems))
         candidates = compile_actions(request.actions)
-    excluded = Reason("excluded", {})
-    eligible = Eligible(candidates, []).without(dict.fromkeys(request.excluded_actions, excluded))
+    eligible = Eligible(candidates, [])
+    if request.excluded_actions:
+        eligible = eligible.without(dict.fromkeys(request.excluded_actions, Reason("excluded", {})))
     if not eligible.candidates.ids:
         raise _field_error("/actions", "no_action")
     return eligible

@@ -44,12 +44,16 @@ OPTIONAL_FIELDS: Final = (
     "counted",
 )  # sealed with their names, if they have a value
 _CLAIMS: Final = attrgetter(*FIELDS)
+_OPTIONAL: Final = attrgetter(*OPTIONAL_FIELDS)
+_NONE: Final = (None,) * len(OPTIONAL_FIELDS)
 VERSION: Final = "2:"  # every new seal begins with it; the oldest seals have no version
 
 
 def seal(secret: str, row: NewDecision | StoredDecision) -> str:
     """Return the version, followed by HMAC-SHA256 (hex) over the fields of a decision."""
-    claims = [*_CLAIMS(row), *_named(row, OPTIONAL_FIELDS)]
+    claims = [*_CLAIMS(row)]
+    if _OPTIONAL(row) != _NONE:  # most rows have none of them
+        claims += _named(row, OPTIONAL_FIELDS)
     return VERSION + derive(secret, Purpose.DECISION_SEAL, _document(claims)).hex()
 
 

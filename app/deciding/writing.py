@@ -72,10 +72,12 @@ def _store(connection: Connection, jobs: list[list[NewDecision]]) -> list[Stored
     rows: dict[DecisionKey, NewDecision] = {}
     for job in jobs:
         for row in job:  # of two requests with the same id in one commit, the first is stored
-            rows.setdefault(row.key, row)
+            rows.setdefault((row.experiment_id, row.id), row)
     new_keys = decisions.insert_new(connection, list(rows.values()))
+    if len(new_keys) == sum(map(len, jobs)):  # every row is new
+        return [StoredRows({(row.experiment_id, row.id) for row in job}, {}) for job in jobs]
     missing = [row.key for job in jobs for row in job if row.key not in new_keys or rows[row.key] is not row]
-    stored = decisions.find_many(connection, missing) if missing else {}
+    stored = decisions.find_many(connection, missing)
     return [StoredRows(_new_of(job, rows, new_keys), stored) for job in jobs]
 
 

@@ -3,7 +3,9 @@
 Never labelled by unit, decision or free text. ``docs/operations.md`` lists every name; a test compares the two.
 """
 
+import collections
 import os
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -57,9 +59,15 @@ def count_decisions(chances: Mapping[tuple[str, str], Sequence[float]]) -> None:
     """Stored decisions: the propensities of each experiment and arm."""
     for (experiment, arm), values in chances.items():
         _of(decisions, experiment, arm).inc(len(values))
-        observe = _of(propensity, experiment).observe
-        for value in values:
-            observe(value)
+        _observe_all(_of(propensity, experiment), values)
+
+
+def _observe_all(histogram: Any, values: Sequence[float]) -> None:
+    """What ``observe`` does, with one write for each bucket instead of two for each value."""
+    histogram._sum.inc(sum(values))
+    places = [bisect_left(histogram._upper_bounds, value) for value in values]
+    for bucket, count in collections.Counter(places).items():
+        histogram._buckets[bucket].inc(count)
 
 
 @counting

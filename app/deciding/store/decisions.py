@@ -73,6 +73,9 @@ class NewDecision(NamedTuple):
         return self.experiment_id, self.id
 
 
+_COLUMNS = NewDecision._fields
+
+
 class StoredDecision(NamedTuple):
     """One stored row."""
 
@@ -170,10 +173,12 @@ def insert_new(connection: Connection, rows: list[NewDecision]) -> set[DecisionK
 
     This is one statement, so that all of it is stored or nothing, even outside a transaction.
     """
-    by_key = {row.key: row for row in reversed(rows)}  # of two rows with one id, the first is stored
-    document = orjson.dumps([row._asdict() for row in reversed(by_key.values())]).decode()
+    by_key: dict[DecisionKey, NewDecision] = {}
+    for row in rows:
+        by_key.setdefault((row.experiment_id, row.id), row)  # of two rows with one id, the first is stored
+    document = orjson.dumps([dict(zip(_COLUMNS, row, strict=True)) for row in by_key.values()]).decode()
     stored = connection.exec_driver_sql(_INSERT, {"rows": document} | chain.key(connection))
-    return {(row.experiment_id, row.id) for row in stored}
+    return {(experiment_id, id_) for experiment_id, id_ in stored.all()}
 
 
 STORED = select(*[LOGGED.c[name] for name in StoredDecision._fields])

@@ -85,12 +85,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> JsonObject:
 
 
 def _depth(document: object) -> int:
-    level: list[Any] = [document]
+    nested: list[Any] = [document] if type(document) in _NESTS else []
     depth = 0
-    while level:
-        nested = [item for item in level if type(item) in _NESTS]
-        level = [value for item in nested for value in (item.values() if type(item) is dict else item)]
-        depth += bool(nested)
+    while nested:
+        depth += 1
+        levels = [item.values() if type(item) is dict else item for item in nested]
+        nested = [value for level in levels for value in level if type(value) in _NESTS]
     return depth
 
 

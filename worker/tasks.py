@@ -15,7 +15,7 @@ from app.foundation.store import old_keys, partitions
 from app.foundation.store.engine import create
 from app.foundation.store.locks import alone
 from app.guardian import anomalies, context, quarantine, watching
-from app.impact import kpis
+from app.impact import holdout, kpis
 from app.learning import challenge, refit, training
 from app.learning import rebuild as rebuilding
 from app.messaging.delivery import sending as delivering
@@ -152,6 +152,7 @@ def report() -> None:
                 (slots.KIND, lambda: slots.compute_due(engine, settings)),
                 (fairness.KIND, lambda: fairness.compute_due(engine, settings)),
                 (kpis.KIND, lambda: kpis.compute_due(engine)),
+                (holdout.KIND, lambda: holdout.compute_due(engine)),
                 (consent_counts.KIND, lambda: consent_counts.compute_due(engine, every_s)),
                 (standing_audit.KIND, lambda: standing_audit.run_due(engine, settings)),
                 (apprentice.KIND, lambda: apprentice.compute_due(engine, settings, every_s)),

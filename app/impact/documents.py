@@ -49,3 +49,4 @@ class HoldoutEffect(Document):
     reason: str = ""  # why there is no line
     left_out: float = 0.0  # share of units that were in the holdout for a part of the time
     assumptions: list[str]
+    computed_at: str  # of rewards as the worker compared them last, of events now

@@ -1,16 +1,18 @@
 """The cumulative effect of what experiments shipped: everybody else against the units of the global holdout."""
 
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from sqlalchemy import Connection, Engine
 
 from app.design.experiment_config import ExperimentConfig
 from app.foundation.errors import FieldError
 from app.foundation.fields import Key, PropertyPath, invalid
 from app.foundation.formats.intervals import document_of
+from app.foundation.store import latest, platform
 from app.foundation.store.engine import transaction
 from app.foundation.times import iso
 from app.impact.documents import EffectLine, HoldoutEffect, HoldoutStanding, HoldoutVersion
@@ -28,7 +30,10 @@ from experiments.arms.strata import compare_strata
 from experiments.results import missing
 from experiments.validation import DataError
 
+KIND = "holdout_effect"
 DAY_S = 86_400.0
+EVERY_S = 900.0
+FACTOR = 100.0  # computing takes at most 1 / FACTOR of a worker's time
 ASSUMPTIONS = (
     "A keyed hash of the unit decides who is held back, the same in every experiment, so both groups are alike but for what "
     "experiments do. The comparison is by intention: a unit counts in its group whatever it got.",
@@ -72,10 +77,48 @@ def answer(standing: Standing) -> HoldoutStanding:
 def effect(engine: Engine, measured: Measured) -> HoldoutEffect:
     """Compare everybody else with the holdout, over all experiments with a shipped arm and for each of them.
 
+    The worker compares the rewards now and then (`compute_due`). Events are compared when somebody asks; so are rewards until
+    the worker has compared them as the share and the shipped arms are now.
+
     :raises Unprocessable: a sum without a property, or a property without a sum.
     """
     check(measured)
     standing = setting.standing(engine)
+    if measured == Measured():
+        with transaction(engine) as connection:
+            newest, about = latest.get(connection, latest.PLATFORM, KIND), _about(connection, standing)
+        if newest is not None and newest.body["about"] == about:
+            found = HoldoutEffect.model_validate(newest.body["effect"])
+            return found.model_copy(update={"computed_at": iso(newest.computed_at)})
+    return _compared(engine, measured, standing)
+
+
+def compute_due(engine: Engine) -> bool:
+    """Compare the rewards if the comparison is old, at intervals that depend on the time that takes; True: compared."""
+    standing = setting.standing(engine)
+    with transaction(engine) as connection:
+        newest, about = latest.get(connection, latest.PLATFORM, KIND), _about(connection, standing)
+        now = platform.now(connection)
+    if not standing.course or not about["shipped"]:
+        return False
+    pause_s = 0.0 if newest is None or newest.body["about"] != about else max(EVERY_S, FACTOR * newest.seconds)
+    if newest is not None and (now - newest.computed_at).total_seconds() < pause_s:
+        return False
+    began = time.monotonic()
+    found = _compared(engine, Measured(), standing)
+    with transaction(engine) as connection:
+        body = {"about": about, "effect": found.as_json()}
+        latest.put(connection, latest.PLATFORM, KIND, {}, body, time.monotonic() - began)
+    return True
+
+
+def _about(connection: Connection, standing: Standing) -> dict[str, JsonValue]:
+    """What a comparison is about: another share, or another shipped arm, makes it one of something else."""
+    shipped: list[JsonValue] = [[row.key, row.arm, iso(row.since)] for row in _shipped(connection, standing.since)]
+    return {"share": standing.share, "versions": len(standing.versions), "shipped": shipped}
+
+
+def _compared(engine: Engine, measured: Measured, standing: Standing) -> HoldoutEffect:
     with transaction(engine) as connection:
         shipped = _shipped(connection, standing.since)
         base = HoldoutEffect(
@@ -84,6 +127,7 @@ def effect(engine: Engine, measured: Measured) -> HoldoutEffect:
             lines=[],
             left_out=standing.ever - standing.always,
             assumptions=list(ASSUMPTIONS),
+            computed_at=iso(platform.now(connection)),
         )
         if not standing.course:
             return base.model_copy(update={"reason": "There is no global holdout."})

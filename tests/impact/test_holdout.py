@@ -191,9 +191,14 @@ def test_the_effect_of_all_shipped_experiments_has_an_interval_that_covers_it(la
             assert ends.low is not None and ends.high is not None
             assert 0 < ends.low < truth < ends.high
     assert not results.get(engine, "one").sample_ratio.alert
+    assert effects.compute_due(engine) and not effects.compute_due(engine)  # the worker keeps it for a while
+    lab.play("two", [{"unit_id": f"later-{n}"} for n in range(60)], lambda *_: 1.0)
+    kept = effects.effect(engine, Measured())
+    assert kept.lines == effect.lines and effect.computed_at < kept.computed_at
     set_share(lab, 0.4)  # whoever came in later is in neither group
     later = effects.effect(engine, Measured())
-    assert later.lines[0].held_units == together.held_units and later.lines[0].other_units < together.other_units
+    assert later.computed_at > kept.computed_at, "what the worker kept is of another share"
+    assert later.lines[0].held_units > together.held_units and later.lines[0].other_units < together.other_units
     assert later.left_out == pytest.approx(0.1)
 
 

@@ -73,9 +73,6 @@ class NewDecision(NamedTuple):
         return self.experiment_id, self.id
 
 
-_COLUMNS = NewDecision._fields
-
-
 class StoredDecision(NamedTuple):
     """One stored row."""
 
@@ -176,7 +173,7 @@ def insert_new(connection: Connection, rows: list[NewDecision]) -> set[DecisionK
     by_key: dict[DecisionKey, NewDecision] = {}
     for row in rows:
         by_key.setdefault((row.experiment_id, row.id), row)  # of two rows with one id, the first is stored
-    document = orjson.dumps([dict(zip(_COLUMNS, row, strict=True)) for row in by_key.values()]).decode()
+    document = orjson.dumps([row._asdict() for row in by_key.values()]).decode()
     stored = connection.exec_driver_sql(_INSERT, {"rows": document} | chain.key(connection))
     return {(experiment_id, id_) for experiment_id, id_ in stored.all()}
 

@@ -36,8 +36,8 @@ def _gap(gap: GroupGap, reference: str) -> str:
     word = "less" if gap.excess < 0 else "more"
     return (
         f"In arm {gap.arm}, users with {group_name(gap.field, gap.group)} earn {abs(gap.excess):.3g} {word} per decision than "
-        f"the world's own gap explains: the gap to everybody else is {gap.gap:+.3g} there, {gap.reference_gap:+.3g} in "
-        f"arm {reference}."
+        f"the gap in arm {reference} explains: they differ from everybody else by {gap.gap:+.3g} there, and by "
+        f"{gap.reference_gap:+.3g} in arm {reference}."
     )
 
 

@@ -86,7 +86,8 @@ def effect(engine: Engine, measured: Measured) -> HoldoutEffect:
     standing = setting.standing(engine)
     if measured == Measured():
         with transaction(engine) as connection:
-            newest, about = latest.get(connection, latest.PLATFORM, KIND), _about(connection, standing)
+            newest = latest.get(connection, latest.PLATFORM, KIND)
+            about = _about(standing, _shipped(connection, standing.since))
         if newest is not None and newest.body["about"] == about:
             found = HoldoutEffect.model_validate(newest.body["effect"])
             return found.model_copy(update={"computed_at": iso(newest.computed_at)})
@@ -97,8 +98,8 @@ def compute_due(engine: Engine) -> bool:
     """Compare the rewards if the comparison is old, at intervals that depend on the time that takes; True: compared."""
     standing = setting.standing(engine)
     with transaction(engine) as connection:
-        newest, about = latest.get(connection, latest.PLATFORM, KIND), _about(connection, standing)
-        now = platform.now(connection)
+        newest, now = latest.get(connection, latest.PLATFORM, KIND), platform.now(connection)
+        about = _about(standing, _shipped(connection, standing.since))
     if not standing.course or not about["shipped"]:
         return False
     pause_s = 0.0 if newest is None or newest.body["about"] != about else max(EVERY_S, FACTOR * newest.seconds)
@@ -112,10 +113,10 @@ def compute_due(engine: Engine) -> bool:
     return True
 
 
-def _about(connection: Connection, standing: Standing) -> dict[str, JsonValue]:
+def _about(standing: Standing, shipped: Sequence[Shipped]) -> dict[str, JsonValue]:
     """What a comparison is about: another share, or another shipped arm, makes it one of something else."""
-    shipped: list[JsonValue] = [[row.key, row.arm, iso(row.since)] for row in _shipped(connection, standing.since)]
-    return {"share": standing.share, "versions": len(standing.versions), "shipped": shipped}
+    arms: list[JsonValue] = [[row.key, row.arm, iso(row.since)] for row in shipped]
+    return {"share": standing.share, "versions": len(standing.versions), "shipped": arms}
 
 
 def _compared(engine: Engine, measured: Measured, standing: Standing) -> HoldoutEffect:

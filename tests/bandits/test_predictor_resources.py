@@ -23,6 +23,17 @@ def test_threads_share_a_predictor_without_disturbing_each_other() -> None:
     predictor.close()
 
 
+def test_calls_with_changing_actions_get_what_a_fresh_predictor_gives() -> None:
+    chosen_policy = policy()
+    model, _ = online(chosen_policy, rounds=3)
+    used, (line, _) = VwPredictor(model, chosen_policy), CANARIES[0]
+    for actions in [ACTIONS, ACTIONS, ACTIONS[::-1], ACTIONS[:2], ACTIONS, [*ACTIONS, "|a =new"], ACTIONS] * 3:
+        fresh = VwPredictor(model, chosen_policy)
+        assert used.probabilities(line, actions) == fresh.probabilities(line, actions)
+        fresh.close()
+    used.close()
+
+
 @pytest.mark.parametrize("repeats", [1, 2])
 def test_twenty_thousand_predictions_do_not_leak(repeats: int) -> None:
     # Each action line is asked for once (parsed and handed back), or twice (kept, until the cache is full and emptied).

@@ -27,6 +27,7 @@ from app.off_policy.search import Baseline, difference
 from app.off_policy.valued import Sample, Valued, value_of
 from bandits.encoding import escape
 from bandits.exposure import ACTION, Counts, Exposure, constrained, groups_of, parse_exposure
+from bandits.exposure import value_of as value_of_line
 from bandits.model import Predictor, distribution
 from bandits.policy import BanditPolicy
 from experiments.validation import DataError
@@ -89,7 +90,7 @@ def bounds(kind: str, groups: int) -> list[float]:
 
 def exposure_of(question: PriceQuestion, bound: float) -> Exposure:
     """One of the bounds of a question, as a policy has it."""
-    return replace(parse_exposure({"by": question.by, question.bound: bound}), window=question.window)
+    return parse_exposure({"by": question.by, question.bound: bound, "window": question.window})
 
 
 def within(late: LogTable, chances: FloatArray, exposure: Exposure) -> FloatArray:
@@ -197,8 +198,7 @@ def names_of(eligible: Sequence[str], lines: Sequence[str], by: str) -> list[str
     """The group of each action as a text that is the same in every decision."""
     if by == ACTION:
         return list(eligible)
-    start = escape(by) + "="
-    return [next((token for token in line.split(" ") if token.startswith(start)), "") for line in lines]
+    return [value_of_line(line, by) for line in lines]
 
 
 def _point(bound: float | None, valued: Valued, base: Valued, sample: Sample, smallest: float | None) -> PricePoint:
